@@ -1,0 +1,83 @@
+"""What a runtime must offer: one method, ``stream``, and a few facts about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from labkit.messages import Capabilities, Chunk, Health, Message, Request, Scored
+from labkit.sampling import Logits, softmax
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A runtime that answers requests. Its constructor neither downloads nor starts anything: ``load`` does."""
+
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this runtime can do with this model."""
+        ...
+
+    def load(self) -> None:
+        """Make the model ready. Doing it twice does nothing more.
+
+        Raises:
+            BackendUnavailable: The runtime is not installed or does not answer.
+            ModelFileError: The model's file cannot be used.
+        """
+        ...
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        """Yield the answer in pieces; only the last chunk carries ``finish_reason`` and ``usage``.
+
+        Closing the iterator early stops the generation and leaves the backend usable.
+        """
+        ...
+
+    def health(self) -> Health:
+        """Whether it can answer now."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and processes. ``load`` works again afterwards."""
+        ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A backend with ``capabilities.score``."""
+
+    def score(self, messages: tuple[Message, ...], choices: Sequence[str]) -> list[Scored]:
+        """The log-probability of each choice as the assistant's next words, in the order given."""
+        ...
+
+
+@runtime_checkable
+class OpenModel(Protocol):
+    """A backend with ``capabilities.logits``: its tokenizer, template and logits are open to the caller."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a plain text; control tokens written in it are read as text."""
+        ...
+
+    def piece(self, token: int) -> str:
+        """The text of one token; bytes that are only part of a character show as the replacement character."""
+        ...
+
+    def render(self, messages: tuple[Message, ...]) -> str:
+        """The text that the model really reads: the chat template filled in."""
+        ...
+
+    def logits(self, prompt: tuple[Message, ...] | str) -> Logits:
+        """Next-token logits, shape (vocabulary,), after a conversation or a raw text."""
+        ...
+
+
+def scored(rows: Sequence[tuple[str, float, int]]) -> list[Scored]:
+    """Build ``Scored`` from (choice, logprob, tokens), with each choice's share among all of them."""
+    shares = softmax(np.array([logprob for _, logprob, _ in rows]))
+    return [Scored(*row, probability=float(share)) for row, share in zip(rows, shares, strict=True)]

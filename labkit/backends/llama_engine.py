@@ -1,0 +1,274 @@
+"""llama.cpp by its C interface: tokens in, logits out, and a KV cache that several conversations share.
+
+Why not ``llama_cpp.Llama``: it holds one conversation, is not safe with threads, applies grammars to the whole
+vocabulary, and cannot score branches. The functions used here are llama-cpp-python's public low-level interface.
+
+The cache has a few *slots*. A slot remembers the tokens whose keys and values it holds; a request takes the idle slot
+that shares the longest prefix with its prompt and reads only the rest. One lock guards each step, not each request, so
+several threads can stream at once and an abandoned stream blocks nobody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labkit.backends.threads import IdleCores, limit_spinning
+from labkit.errors import BackendError, ContextOverflow, ModelFileError
+from labkit.sampling import Logits, log_softmax
+
+SLOTS = 4
+"""Conversations whose prefix stays in the cache."""
+BRANCHES = 16
+"""Continuations scored in one step; each needs a sequence of its own."""
+
+
+@dataclass
+class Slot:
+    """A sequence of the KV cache and what it holds."""
+
+    sequence: int
+    tokens: list[int] = field(default_factory=list[int])
+    thread: int | None = None
+    used: int = 0
+
+
+class Engine:
+    """A loaded model and its KV cache. Safe with threads.
+
+    Args:
+        path: A GGUF file.
+        context: Tokens in the KV cache, for all slots together.
+        batch: Prompt tokens read in one step.
+        threads: Threads to compute with; 0 chooses for each request by what is idle.
+        gpu_layers: Layers kept on a GPU; -1 for all.
+        mlock: Keep the model in RAM.
+
+    Raises:
+        ModelFileError: llama.cpp cannot read the file.
+        BackendError: It cannot make a context of that size.
+    """
+
+    def __init__(self, path: Path, *, context: int, batch: int, threads: int, gpu_layers: int, mlock: bool) -> None:
+        limit_spinning()
+        import llama_cpp
+        from llama_cpp._logger import set_verbose
+
+        set_verbose(False)
+        self.c: Any = llama_cpp
+        self._ctx = None
+        self._idle = IdleCores(threads)
+        model_params = llama_cpp.llama_model_default_params()
+        model_params.n_gpu_layers = 999 if gpu_layers < 0 else gpu_layers
+        model_params.use_mlock = mlock
+        self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
+        if not self._model:
+            raise ModelFileError(f"llama.cpp cannot read {path}.", "Run `labkit doctor`; it checks the file.")
+        self.vocab: Any = llama_cpp.llama_model_get_vocab(self._model)
+        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.context = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
+        self.batch = min(batch, self.context)
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = self.context, self.batch, self.batch
+        params.n_seq_max = SLOTS + BRANCHES
+        params.kv_unified = True
+        params.n_threads = params.n_threads_batch = self._idle.most
+        params.no_perf = True
+        self._ctx: Any = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._ctx:
+            self.close()
+            raise BackendError(
+                f"llama.cpp cannot make a context of {self.context} tokens.", "Lower LABKIT_CONTEXT, or free memory."
+            )
+        self._memory: Any = llama_cpp.llama_get_memory(self._ctx)
+        self._batch: Any = llama_cpp.llama_batch_init(self.batch, 0, 1)
+        self._turn = threading.Condition(threading.RLock())
+        self._slots = [Slot(i) for i in range(SLOTS)]
+        self._clock = count(1)
+
+    def close(self) -> None:
+        """Free the model. The engine cannot be used afterwards."""
+        if self._ctx:
+            self.c.llama_batch_free(self._batch)
+            self.c.llama_free(self._ctx)
+            self._ctx = None
+        if self._model:
+            self.c.llama_model_free(self._model)
+            self._model = None
+
+    # --- text and tokens ---
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids; with ``special``, control tokens written in the text are read as such."""
+        data = text.encode("utf-8", "surrogatepass")
+        buffer = (self.c.llama_token * (len(data) + 1))()
+        n = self.c.llama_tokenize(self.vocab, data, len(data), buffer, len(buffer), False, special)
+        if n < 0:
+            raise BackendError("llama.cpp cannot tokenize this text.", "Report the text to the labkit project.")
+        return list(buffer[:n])
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token; empty for a control token unless ``special``."""
+        buffer = ctypes.create_string_buffer(256)
+        n = self.c.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
+        return buffer.raw[: max(n, 0)]
+
+    def ends_turn(self, token: int) -> bool:
+        """Whether this token means that the model has finished."""
+        return bool(self.c.llama_vocab_is_eog(self.vocab, token))
+
+    def metadata(self, key: str) -> str | None:
+        """A string of the GGUF's header, or None."""
+        buffer = ctypes.create_string_buffer(1 << 16)
+        n = self.c.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8") if n >= 0 else None
+
+    # --- evaluation ---
+
+    @contextmanager
+    def slot(self, prompt: Sequence[int]) -> Iterator[Slot]:
+        """Hold the slot that shares most with the prompt. Waits while other threads hold all of them."""
+        with self._turn:
+            me = threading.get_ident()
+            while not (free := [s for s in self._slots if s.thread is None]):
+                # a stream that this thread left open must not block it; that stream reads its prompt again if it goes on
+                if free := [s for s in self._slots if s.thread == me]:
+                    break
+                self._turn.wait()
+            donor = max(self._slots, key=lambda s: _shared(s.tokens, prompt))
+            shared = _shared(donor.tokens, prompt)
+            slot = max(free, key=lambda s: (_shared(s.tokens, prompt), -s.used))
+            if _shared(slot.tokens, prompt) < len(slot.tokens) // 2:  # it holds another conversation: take the oldest
+                slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
+            if slot is not donor and shared > _shared(slot.tokens, prompt):
+                self._copy(donor, slot, shared)
+            slot.thread, slot.used = me, next(self._clock)
+            self.c.llama_set_n_threads(self._ctx, n := self._idle.now(), n)
+        try:
+            yield slot
+        finally:
+            with self._turn:
+                slot.thread = None
+                self._turn.notify()
+
+    def evaluate(self, slot: Slot, tokens: Sequence[int]) -> Logits:
+        """Read ``tokens`` into the slot, apart from the prefix it holds, and return the next-token logits.
+
+        Returns:
+            Shape (vocabulary,), a copy.
+        """
+        with self._turn:
+            if len(tokens) > self.context:
+                raise ContextOverflow(
+                    f"The prompt has {len(tokens)} tokens, {len(tokens) - self.context} more than the context of "
+                    f"{self.context}.",
+                    "Shorten the conversation, or raise LABKIT_CONTEXT (the model sets its own upper bound).",
+                )
+            keep = min(_shared(slot.tokens, tokens), len(tokens) - 1)
+            try:
+                self._forget(slot, keep)
+                for start in range(keep, len(tokens), self.batch):
+                    part = tokens[start : start + self.batch]
+                    outputs = [len(part) - 1] if start + len(part) == len(tokens) else []
+                    self._decode([(t, start + i, slot.sequence) for i, t in enumerate(part)], outputs)
+                    slot.tokens.extend(part)
+                return self._row(-1).copy()
+            except BaseException:  # also Ctrl-C: what the cache holds now is not known
+                self._forget(slot, 0)
+                raise
+
+    @staticmethod
+    def shared(slot: Slot, tokens: Sequence[int]) -> int:
+        """How many of the tokens the slot already holds."""
+        return _shared(slot.tokens, tokens)
+
+    def score(self, slot: Slot, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probability (natural log) of each choice's tokens after the prompt, which is read once.
+
+        Raises:
+            ContextOverflow: Prompt and the longest choice do not fit.
+            BackendError: A choice is longer than a batch.
+        """
+        with self._turn:
+            first = log_softmax(self.evaluate(slot, prompt))
+            totals = [float(first[choice[0]]) for choice in choices]
+            todo = [i for i, choice in enumerate(choices) if len(choice) > 1]
+            while todo:
+                group: list[int] = []
+                while todo and len(group) < BRANCHES:
+                    if sum(len(choices[i]) for i in (*group, todo[0])) > self.batch:
+                        break
+                    group.append(todo.pop(0))
+                if not group:
+                    raise BackendError(
+                        f"A choice has {len(choices[todo[0]])} tokens; at most {self.batch} can be scored.",
+                        "Shorten the choice, or raise LABKIT_BATCH.",
+                    )
+                for i, total in zip(group, self._branches(slot, [choices[i] for i in group]), strict=True):
+                    totals[i] += total
+            return totals
+
+    def _branches(self, slot: Slot, choices: Sequence[Sequence[int]]) -> list[float]:
+        """Sum of log-probabilities after each choice's first token; every choice is a sequence of its own."""
+        start, rows, entries = len(slot.tokens), [], []
+        try:
+            for branch, choice in enumerate(choices, SLOTS):
+                self.c.llama_memory_seq_cp(self._memory, slot.sequence, branch, -1, -1)
+                entries += [(token, start + i, branch) for i, token in enumerate(choice[:-1])]
+                rows += choice[1:]
+            self._decode(entries, range(len(entries)), keep=slot)
+            picked = [float(log_softmax(self._row(i))[token]) for i, token in enumerate(rows)]
+        finally:
+            for branch in range(SLOTS, SLOTS + len(choices)):
+                self.c.llama_memory_seq_rm(self._memory, branch, -1, -1)
+        values = iter(picked)
+        return [sum(next(values) for _ in choice[1:]) for choice in choices]
+
+    def _decode(
+        self, entries: Sequence[tuple[int, int, int]], outputs: Sequence[int], keep: Slot | None = None
+    ) -> None:
+        """Run (token, position, sequence) entries through the model; rows at ``outputs`` get logits."""
+        batch, wanted = self._batch, set(outputs)
+        batch.n_tokens = len(entries)
+        for i, (token, position, sequence) in enumerate(entries):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, position, 1, sequence
+            batch.logits[i] = i in wanted
+        while (code := self.c.llama_decode(self._ctx, batch)) == 1:  # no room in the cache: drop another conversation
+            own = {sequence for _, _, sequence in entries} | ({keep.sequence} if keep else set[int]())
+            others = [s for s in self._slots if s.tokens and s.sequence not in own]
+            if not others:
+                raise ContextOverflow("The KV cache is full.", "Shorten the conversation, or raise LABKIT_CONTEXT.")
+            self._forget(min(others, key=lambda s: (s.thread is not None, s.used)), 0)
+        if code:
+            raise BackendError(f"llama_decode failed with code {code}.", "Run `labkit doctor`.")
+
+    def _row(self, i: int) -> Logits:
+        """Logits of output row ``i`` as a view that the next decode overwrites."""
+        return np.ctypeslib.as_array(self.c.llama_get_logits_ith(self._ctx, i), shape=(self.n_vocab,))
+
+    def _forget(self, slot: Slot, keep: int) -> None:
+        if keep < len(slot.tokens) or keep == 0:
+            self.c.llama_memory_seq_rm(self._memory, slot.sequence, keep, -1)
+            del slot.tokens[keep:]
+
+    def _copy(self, donor: Slot, slot: Slot, n: int) -> None:
+        self._forget(slot, 0)
+        self.c.llama_memory_seq_cp(self._memory, donor.sequence, slot.sequence, 0, n)
+        slot.tokens = donor.tokens[:n]
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    n = min(len(a), len(b))
+    if a[:n] == b[:n]:
+        return n
+    return next(i for i in range(n) if a[i] != b[i])

@@ -1,0 +1,214 @@
+"""The client of the labs: one way to ask any backend. Collecting, time-outs and capability checks are written here, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from labkit import backends
+from labkit.backends import Backend, OpenModel, Scores
+from labkit.config import settings
+from labkit.errors import BackendError, CapabilityMissing, ConfigError, GenerationTimeout
+from labkit.messages import (
+    Capabilities,
+    Chunk,
+    Completion,
+    Health,
+    MessagesLike,
+    Request,
+    Scored,
+    Usage,
+    as_messages,
+)
+from labkit.sampling import Logits
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a backend. Threads may share a client if its backend says so (the default one does).
+
+    Args:
+        backend: Any object with the methods of ``labkit.backends.Backend``.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the backend can do."""
+        return self.backend.capabilities
+
+    def stream(self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any) -> Iterator[Chunk]:
+        """Yield the answer as it is made.
+
+        Args:
+            messages: A text, a message, or a list of messages or dicts.
+            timeout_s: Give up after this many seconds.
+            **options: Fields of ``Request``: max_tokens, temperature, top_p, top_k, seed, stop, schema, grammar, logprobs.
+
+        Raises:
+            ConfigError: An option is unknown or out of range.
+            CapabilityMissing: The backend cannot do what an option asks.
+            ContextOverflow: The prompt is too long.
+            GenerationTimeout: Time is up; the error carries the text so far.
+        """
+        request = _request(messages, options)
+        self._require(request)
+        return self._timed(request, timeout_s) if timeout_s is not None else self.backend.stream(request)
+
+    def complete(self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any) -> Completion:
+        """The whole answer. Arguments and errors are those of ``stream``."""
+        with closing(self.stream(messages, timeout_s=timeout_s, **options)) as stream:  # type: ignore[type-var]
+            return collect(stream, self.backend.name)
+
+    def score(self, messages: MessagesLike, choices: Sequence[str]) -> list[Scored]:
+        """How probable each choice is as the assistant's next words, most probable first.
+
+        The log-probability is exact: the sum over the choice's own tokens, after the same prompt, which is read once.
+        A long choice has more tokens to pay for; divide by ``tokens`` where lengths differ much.
+
+        Raises:
+            CapabilityMissing: The backend cannot score.
+            ConfigError: There is no choice, or one is empty or occurs twice.
+        """
+        if not choices or "" in choices or len(set(choices)) < len(choices):
+            raise ConfigError(f"{list(choices)} cannot be scored.", "Give at least one choice, none empty, none twice.")
+        backend = self._ask(Scores, "score")
+        return sorted(backend.score(as_messages(messages), choices), key=lambda s: -s.logprob)
+
+    def choose(self, messages: MessagesLike, choices: Sequence[str]) -> str:
+        """The most probable choice."""
+        return self.score(messages, choices)[0].choice
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        return self._ask(OpenModel, "logits").tokenize(text)
+
+    def pieces(self, tokens: str | Sequence[int]) -> list[str]:
+        """The text of each token of a text or of a list of ids."""
+        model = self._ask(OpenModel, "logits")
+        return [model.piece(t) for t in (model.tokenize(tokens) if isinstance(tokens, str) else tokens)]
+
+    def render(self, messages: MessagesLike) -> str:
+        """The text that the model really reads: the chat template filled in."""
+        return self._ask(OpenModel, "logits").render(as_messages(messages))
+
+    def logits(self, prompt: MessagesLike, *, raw: bool = False) -> Logits:
+        """Next-token logits, shape (vocabulary,): after a conversation, or with ``raw`` after a text as it stands."""
+        if raw and not isinstance(prompt, str):
+            raise ConfigError("raw=True takes a text.", "Pass a string, or leave raw out.")
+        return self._ask(OpenModel, "logits").logits(prompt if raw and isinstance(prompt, str) else as_messages(prompt))
+
+    def health(self) -> Health:
+        """Whether the backend can answer now."""
+        return self.backend.health()
+
+    def close(self) -> None:
+        """Give back memory and processes."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+            return
+        try:  # an error is on its way already: a complaint about closing must not hide it
+            self.close()
+        except BackendError:
+            return
+
+    def __repr__(self) -> str:
+        return f"Client({self.backend.name!r})"
+
+    def _ask(self, kind: type[T], capability: str) -> T:
+        if not getattr(self.capabilities, capability) or not isinstance(self.backend, kind):
+            raise self._missing(capability)
+        return self.backend
+
+    def _require(self, request: Request) -> None:
+        asked = {"schema": request.schema, "grammar": request.grammar, "logprobs": request.logprobs}
+        for capability, value in asked.items():
+            if value and not getattr(self.capabilities, capability):
+                raise self._missing(capability)
+
+    def _missing(self, capability: str) -> CapabilityMissing:
+        return CapabilityMissing(
+            f"{self.backend.name} has no {capability}.", "Switch to llamacpp:smollm2-135m, which has every capability."
+        )
+
+    def _timed(self, request: Request, timeout_s: float) -> Iterator[Chunk]:
+        deadline, partial = time.monotonic() + timeout_s, ""
+        for chunk in self.backend.stream(request):
+            partial += chunk.text
+            if time.monotonic() > deadline and chunk.finish_reason is None:
+                raise GenerationTimeout(
+                    f"{self.backend.name} did not finish within {timeout_s:g} s ({len(partial)} characters came).",
+                    "Allow more time, or fewer max_tokens.",
+                    partial=partial,
+                )
+            yield chunk
+
+
+def collect(stream: Iterator[Chunk], model: str = "") -> Completion:
+    """Join a stream's chunks to a completion.
+
+    Raises:
+        BackendError: The stream ended without a finish reason.
+    """
+    chunks = list(stream)
+    last = chunks[-1] if chunks else None
+    if last is None or last.finish_reason is None:
+        raise BackendError(f"{model or 'The backend'} broke off in the middle of an answer.", "Ask again.")
+    return Completion(
+        text="".join(c.text for c in chunks),
+        finish_reason=last.finish_reason,
+        usage=last.usage or Usage(),
+        logprobs=tuple(item for c in chunks for item in c.logprobs),
+        model=model,
+    )
+
+
+_open: WeakValueDictionary[str, Client] = WeakValueDictionary()
+
+
+def load(spec: str | None = None, **options: Any) -> Client:
+    """A client on a loaded model; the same client for the same arguments, as long as somebody holds it.
+
+    Args:
+        spec: ``runtime:model``; by default ``LABKIT_BACKEND``, ``labkit.toml``, or the embedded model.
+        **options: Engine settings: context, threads, batch, gpu_layers, mlock.
+
+    Raises:
+        UnknownRuntime, UnknownModel: The spec names nothing that exists.
+        ModelFileError: The model's file cannot be used.
+        BackendUnavailable: The runtime is not installed or does not answer.
+    """
+    chosen = settings(backend=spec, **options)
+    key = chosen.model_dump_json()
+    client = _open.get(key)
+    if client is None or not client.health().ok:
+        client = Client(backends.create(chosen.backend, chosen))
+        client.backend.load()
+        _open[key] = client
+    return client
+
+
+def _request(messages: MessagesLike, options: dict[str, Any]) -> Request:
+    unknown = options.keys() - Request.__dataclass_fields__.keys()
+    if unknown:
+        raise ConfigError(
+            f"Unknown option: {', '.join(sorted(unknown))}.",
+            f"Options are {', '.join(f for f in Request.__dataclass_fields__ if f != 'messages')}.",
+        )
+    if isinstance(options.get("stop"), str):
+        options["stop"] = (options["stop"],)
+    elif "stop" in options:
+        options["stop"] = tuple(options["stop"])
+    return Request(as_messages(messages), **options)
