@@ -76,7 +76,9 @@ def check(name: str, hint: str = "") -> Iterator[Expect]:
     try:
         yield expect
         if not expect.done:
-            raise CheckFailed("this check compared nothing", "Restore the check cell: `labkit reset` makes a fresh copy.")
+            raise CheckFailed(
+                "this check compared nothing", "Restore the check cell: `labkit reset` makes a fresh copy."
+            )
     except CheckFailed as failure:
         reason = failure.message
     except NotImplementedError:

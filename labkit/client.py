@@ -43,7 +43,9 @@ class Client:
         """What the backend can do."""
         return self.backend.capabilities
 
-    def stream(self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any) -> Iterator[Chunk]:
+    def stream(
+        self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any
+    ) -> Iterator[Chunk]:
         """Yield the answer as it is made.
 
         Args:
@@ -61,7 +63,9 @@ class Client:
         self._require(request)
         return self._timed(request, timeout_s) if timeout_s is not None else self.backend.stream(request)
 
-    def complete(self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any) -> Completion:
+    def complete(
+        self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any
+    ) -> Completion:
         """The whole answer. Arguments and errors are those of ``stream``."""
         with closing(self.stream(messages, timeout_s=timeout_s, **options)) as stream:  # type: ignore[type-var]
             return collect(stream, self.backend.name)
@@ -77,7 +81,9 @@ class Client:
             ConfigError: There is no choice, or one is empty or occurs twice.
         """
         if not choices or "" in choices or len(set(choices)) < len(choices):
-            raise ConfigError(f"{list(choices)} cannot be scored.", "Give at least one choice, none empty, none twice.")
+            raise ConfigError(
+                f"{list(choices)} cannot be scored.", "Give at least one choice, none empty, none twice."
+            )
         backend = self._ask(Scores, "score")
         return sorted(backend.score(as_messages(messages), choices), key=lambda s: -s.logprob)
 
@@ -102,7 +108,9 @@ class Client:
         """Next-token logits, shape (vocabulary,): after a conversation, or with ``raw`` after a text as it stands."""
         if raw and not isinstance(prompt, str):
             raise ConfigError("raw=True takes a text.", "Pass a string, or leave raw out.")
-        return self._ask(OpenModel, "logits").logits(prompt if raw and isinstance(prompt, str) else as_messages(prompt))
+        return self._ask(OpenModel, "logits").logits(
+            prompt if raw and isinstance(prompt, str) else as_messages(prompt)
+        )
 
     def health(self) -> Health:
         """Whether the backend can answer now."""
@@ -140,7 +148,8 @@ class Client:
 
     def _missing(self, capability: str) -> CapabilityMissing:
         return CapabilityMissing(
-            f"{self.backend.name} has no {capability}.", "Switch to llamacpp:smollm2-135m, which has every capability."
+            f"{self.backend.name} has no {capability}.",
+            "Switch to llamacpp:smollm2-135m, which has every capability.",
         )
 
     def _timed(self, request: Request, timeout_s: float) -> Iterator[Chunk]:

@@ -13,6 +13,9 @@ LabkitError
 │   ├── SchemaError            a JSON schema or grammar cannot be compiled
 │   ├── GenerationTimeout      no complete answer within the time given
 │   └── ScriptError            a ScriptedBackend got a request that its script does not have
+├── ToolError                  a tool that cannot be defined or run: the programmer's fault, raises at once
+│   ├── ToolDefinitionError    its hints or descriptions do not make a schema; every problem is named
+│   └── ToolCallError          a model's call that fits no tool: its text goes back to the model as an observation
 ├── LabError                   a notebook that cannot be built, opened or checked
 └── CheckFailed                a check in a lab did not pass (the learner sees a friendly form)
 """
@@ -87,6 +90,18 @@ class GenerationTimeout(BackendError):
 
 class ScriptError(BackendError):
     """A ScriptedBackend got a request that its script does not have."""
+
+
+class ToolError(LabkitError):
+    """A tool cannot be defined or run: the programmer's fault."""
+
+
+class ToolDefinitionError(ToolError):
+    """A tool's hints or descriptions do not make a schema; the message names every problem."""
+
+
+class ToolCallError(ToolError):
+    """A model's call that fits no tool. ``message`` is written for the model: it names what would be valid."""
 
 
 class LabError(LabkitError):

@@ -139,7 +139,10 @@ class Request:
                 (self.top_k < 0, f"top_k is {self.top_k}, and must not be negative"),
                 (self.logprobs < 0, f"logprobs is {self.logprobs}, and must not be negative"),
                 ("" in self.stop, "stop holds an empty string"),
-                (self.schema is not None and self.grammar is not None, "schema and grammar exclude each other"),
+                (
+                    self.schema is not None and self.grammar is not None,
+                    "schema and grammar exclude each other",
+                ),
             )
             if bad
         ]

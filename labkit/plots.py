@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from typing import Any
 
@@ -16,10 +14,9 @@ def show(figure: Any, alt: str) -> None:
         alt: What the picture says, in a sentence or two.
     """
     import matplotlib.pyplot as plt
-    from IPython.display import HTML, display
+    from IPython.display import Image, display
 
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=90, bbox_inches="tight")
     plt.close(figure)
-    data = base64.b64encode(png.getvalue()).decode("ascii")
-    display(HTML(f'<img alt="{html.escape(alt)}" style="max-width:100%" src="data:image/png;base64,{data}">'))  # pyright: ignore
+    display(Image(png.getvalue(), alt=alt))

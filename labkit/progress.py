@@ -63,5 +63,7 @@ def _open() -> Iterator[sqlite3.Connection]:
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(file, timeout=10)) as db, db:
-        db.execute("CREATE TABLE IF NOT EXISTS progress (id TEXT PRIMARY KEY, passed INT, tries INT, at REAL)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS progress (id TEXT PRIMARY KEY, passed INT, tries INT, at REAL)"
+        )
         yield db

@@ -48,7 +48,9 @@ class Constraint:
 
     def _fail_on_error(self) -> None:
         if self._matcher.is_error():
-            raise SchemaError(f"The grammar failed: {self._matcher.get_error()}", "Simplify the schema or grammar.")
+            raise SchemaError(
+                f"The grammar failed: {self._matcher.get_error()}", "Simplify the schema or grammar."
+            )
 
 
 class Masks:
@@ -70,7 +72,11 @@ class Masks:
 
         if self._tokenizer is None:
             self._tokenizer = lltokenizer_from_vocab(self._engine.vocab)
-        text = compile_schema(request.schema) if request.schema is not None else LLMatcher.grammar_from_lark(request.grammar or "")
+        text = (
+            compile_schema(request.schema)
+            if request.schema is not None
+            else LLMatcher.grammar_from_lark(request.grammar or "")
+        )
         if text not in self._grammars:
             matcher = LLMatcher(self._tokenizer, text, log_level=0)
             if matcher.is_error():
@@ -96,4 +102,6 @@ def compile_schema(schema: JsonSchema) -> str:
     try:
         return LLMatcher.grammar_from_json_schema(schema, defaults=style)  # pyright: ignore[reportArgumentType]
     except (ValueError, TypeError) as error:
-        raise SchemaError(f"This is not a JSON schema: {error}", 'Start from {"type": "object", "properties": {…}}.') from error
+        raise SchemaError(
+            f"This is not a JSON schema: {error}", 'Start from {"type": "object", "properties": {…}}.'
+        ) from error

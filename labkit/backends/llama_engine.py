@@ -58,7 +58,9 @@ class Engine:
         BackendError: It cannot make a context of that size.
     """
 
-    def __init__(self, path: Path, *, context: int, batch: int, threads: int, gpu_layers: int, mlock: bool) -> None:
+    def __init__(
+        self, path: Path, *, context: int, batch: int, threads: int, gpu_layers: int, mlock: bool
+    ) -> None:
         limit_spinning()
         import llama_cpp
         from llama_cpp._logger import set_verbose
@@ -83,11 +85,16 @@ class Engine:
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = self._idle.most
         params.no_perf = True
+        if (
+            gpu_layers == 0
+        ):  # on a CPU, flash attention read prompts 10% faster but halved decoding at 1,000 tokens
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._ctx: Any = llama_cpp.llama_init_from_model(self._model, params)
         if not self._ctx:
             self.close()
             raise BackendError(
-                f"llama.cpp cannot make a context of {self.context} tokens.", "Lower LABKIT_CONTEXT, or free memory."
+                f"llama.cpp cannot make a context of {self.context} tokens.",
+                "Lower LABKIT_CONTEXT, or free memory.",
             )
         self._memory: Any = llama_cpp.llama_get_memory(self._ctx)
         self._batch: Any = llama_cpp.llama_batch_init(self.batch, 0, 1)
@@ -105,6 +112,12 @@ class Engine:
             self.c.llama_model_free(self._model)
             self._model = None
 
+    def clear(self) -> None:
+        """Forget every cached conversation."""
+        with self._turn:
+            for slot in self._slots:
+                self._forget(slot, 0)
+
     # --- text and tokens ---
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
@@ -113,7 +126,9 @@ class Engine:
         buffer = (self.c.llama_token * (len(data) + 1))()
         n = self.c.llama_tokenize(self.vocab, data, len(data), buffer, len(buffer), False, special)
         if n < 0:
-            raise BackendError("llama.cpp cannot tokenize this text.", "Report the text to the labkit project.")
+            raise BackendError(
+                "llama.cpp cannot tokenize this text.", "Report the text to the labkit project."
+            )
         return list(buffer[:n])
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
@@ -147,7 +162,9 @@ class Engine:
             donor = max(self._slots, key=lambda s: _shared(s.tokens, prompt))
             shared = _shared(donor.tokens, prompt)
             slot = max(free, key=lambda s: (_shared(s.tokens, prompt), -s.used))
-            if _shared(slot.tokens, prompt) < len(slot.tokens) // 2:  # it holds another conversation: take the oldest
+            if (
+                _shared(slot.tokens, prompt) < len(slot.tokens) // 2
+            ):  # it holds another conversation: take the oldest
                 slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
             if slot is not donor and shared > _shared(slot.tokens, prompt):
                 self._copy(donor, slot, shared)
@@ -242,11 +259,15 @@ class Engine:
         for i, (token, position, sequence) in enumerate(entries):
             batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, position, 1, sequence
             batch.logits[i] = i in wanted
-        while (code := self.c.llama_decode(self._ctx, batch)) == 1:  # no room in the cache: drop another conversation
+        while (
+            code := self.c.llama_decode(self._ctx, batch)
+        ) == 1:  # no room in the cache: drop another conversation
             own = {sequence for _, _, sequence in entries} | ({keep.sequence} if keep else set[int]())
             others = [s for s in self._slots if s.tokens and s.sequence not in own]
             if not others:
-                raise ContextOverflow("The KV cache is full.", "Shorten the conversation, or raise LABKIT_CONTEXT.")
+                raise ContextOverflow(
+                    "The KV cache is full.", "Shorten the conversation, or raise LABKIT_CONTEXT."
+                )
             self._forget(min(others, key=lambda s: (s.thread is not None, s.used)), 0)
         if code:
             raise BackendError(f"llama_decode failed with code {code}.", "Run `labkit doctor`.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from labkit import models
 from labkit.backends.base import scored
-from labkit.backends.constraint import Constraint, Masks
+from labkit.backends.constraint import Masks
 from labkit.backends.llama_engine import Engine
 from labkit.backends.text import StopFilter
 from labkit.config import Settings
@@ -49,7 +49,9 @@ class LlamaCppBackend:
             BackendError: ``load`` was not called, or ``close`` was.
         """
         if self._engine is None:
-            raise BackendError(f"{self.name} is not loaded.", "Call load(), or use labkit.load(), which does.")
+            raise BackendError(
+                f"{self.name} is not loaded.", "Call load(), or use labkit.load(), which does."
+            )
         return self._engine
 
     def load(self) -> None:
@@ -61,11 +63,17 @@ class LlamaCppBackend:
             from llama_cpp.llama_chat_format import Jinja2ChatFormatter
         except ImportError as error:
             raise BackendUnavailable(
-                f"llama-cpp-python cannot be imported ({error}).", "Run `pip install llama-cpp-python`, or see TROUBLESHOOTING.md."
+                f"llama-cpp-python cannot be imported ({error}).",
+                "Run `pip install llama-cpp-python`, or see TROUBLESHOOTING.md.",
             ) from error
         s = self._settings
         engine = Engine(
-            Path(path), context=s.context, batch=s.batch, threads=s.threads, gpu_layers=s.gpu_layers, mlock=s.mlock
+            Path(path),
+            context=s.context,
+            batch=s.batch,
+            threads=s.threads,
+            gpu_layers=s.gpu_layers,
+            mlock=s.mlock,
         )
         c = engine.c
         bos, eos = (
@@ -75,7 +83,10 @@ class LlamaCppBackend:
         template = engine.metadata("tokenizer.chat_template")
         if not template:
             engine.close()
-            raise BackendError(f"{path} has no chat template.", "Use an instruction-tuned GGUF (its name often says -Instruct).")
+            raise BackendError(
+                f"{path} has no chat template.",
+                "Use an instruction-tuned GGUF (its name often says -Instruct).",
+            )
         self._format = Jinja2ChatFormatter(template=template, eos_token=eos, bos_token=bos)
         self._masks = Masks(engine)
         self._engine = engine
@@ -117,7 +128,9 @@ class LlamaCppBackend:
                     finish = "stop"
                     break
             made = len(tokens) - len(prompt)
-            usage = Usage(len(prompt), cached, made, (first or started) - started, (last or 0.0) - (first or 0.0))
+            usage = Usage(
+                len(prompt), cached, made, (first or started) - started, (last or 0.0) - (first or 0.0)
+            )
             yield Chunk(text.rest(), held, finish, usage)
 
     def score(self, messages: tuple[Message, ...], choices: Sequence[str]) -> list[Scored]:

@@ -1,0 +1,266 @@
+"""The command ``labkit``. Each command is a few lines here; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from labkit.errors import LabkitError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Edge Agents Lab.",
+)
+models_app = typer.Typer(no_args_is_help=True, help="The models that the course names.")
+app.add_typer(models_app, name="models")
+console = Console(highlight=False, markup=False)
+MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command; an error of labkit becomes two lines and exit code 2."""
+    try:
+        app()
+    except LabkitError as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at this machine: what works, what does not, and what mends it. Exit code 1 if the labs cannot run."""
+    from labkit import doctor as doctor_module
+
+    findings = list(doctor_module.examine()) if as_json else []
+    if as_json:
+        print(json.dumps([asdict(f) for f in findings], indent=2))
+    else:
+        for finding in doctor_module.examine():
+            findings.append(finding)
+            console.print(
+                f"{MARKS[finding.state]}  {finding.what:<18} {finding.detail}", markup=False, soft_wrap=True
+            )
+            if finding.mend:
+                console.print(f"      what to do: {finding.mend}", markup=False, soft_wrap=True)
+    broken = [f.what for f in findings if f.state == "fail"]
+    if not as_json:
+        print(f"Not ready: {', '.join(broken)}." if broken else "Ready: run `labkit start`.")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def start(
+    lab: Annotated[str, typer.Argument(help="lab01, 1, or its name")] = "lab01",
+    port: Annotated[int, typer.Option(help="first port to try")] = 8888,
+    browser: Annotated[bool, typer.Option(help="open a browser")] = True,
+) -> None:
+    """Open a lab in JupyterLab: your own copy, on this machine only."""
+    from labkit import jupyter, labs
+
+    chosen = labs.find(lab)
+    copies = {each.id: labs.open_copy(each) for each in labs.labs()}
+    mine = copies[chosen.id]
+    for copy in copies.values():
+        if copy.newer:
+            print(f"{copy.path.name} has a newer edition; it lies beside yours: {copy.newer.name}")
+    for line in jupyter.missing_capabilities(chosen):
+        print(line)
+    server = jupyter.start(mine.path, port, browser)
+    print(f"\n  {chosen.name} is at\n\n    {server.url}\n")
+    print("  No browser opened? Copy that address into one on this machine. Stop with Ctrl-C.\n", flush=True)
+    raise typer.Exit(server.wait())
+
+
+@app.command()
+def reset(lab: str) -> None:
+    """Make a fresh copy of a lab beside yours, which stays as it is."""
+    from labkit import labs
+
+    print(f"A fresh copy: {labs.reset(labs.find(lab))}")
+
+
+@app.command()
+def check(
+    lab: Annotated[str, typer.Argument(help="lab01, 1, or its name")],
+    notebook: Annotated[Path | None, typer.Option(help="another notebook than your copy")] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="also run the judge on hidden cases")] = False,
+    seed: Annotated[int, typer.Option(help="the judge's cases")] = 0,
+    seconds: Annotated[float, typer.Option(help="bound for the whole run")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Run your notebook in a clean kernel and print its checks, points and hints. Exit code 1 if a check fails."""
+    from labkit import labs
+
+    chosen = labs.find(lab)
+    path = notebook or labs.work_folder() / chosen.student.name
+    report = labs.run_checks(
+        path, chosen, judge=judge, seed=seed, cell_timeout_s=min(120, seconds), total_s=seconds
+    )
+    failed = [
+        o for o in report.outcomes if o.passed is False or (o.verdict and o.verdict.earned < o.verdict.points)
+    ]
+    if as_json:
+        print(json.dumps({"outcomes": [asdict(o) for o in report.outcomes], "notes": report.notes}, indent=2))
+        raise typer.Exit(1 if failed else 0)
+    table = Table("check", "result", "points", *(["judge"] if judge else []), "what to do")
+    for o in report.outcomes:
+        result = {None: "by hand", True: "PASS", False: "FAIL"}[o.passed]
+        earned = "?" if o.passed is None else f"{o.points if o.passed else 0:g}"
+        verdict = (
+            [f"{o.verdict.earned:g} of {o.verdict.points:g} {o.verdict.reason}" if o.verdict else ""]
+            if judge
+            else []
+        )
+        table.add_row(o.check, result, f"{earned} of {o.points:g}", *verdict, "" if o.passed else o.message)
+    console.print(table)
+    for note in report.notes:
+        print(f"note: {note}")
+    automatic = [o for o in report.outcomes if o.passed is not None]
+    total = sum(o.points for o in automatic)
+    earned_points = sum(o.points for o in automatic if o.passed)
+    print(f"{earned_points:g} of {total:g} points from checks; written questions are graded by a person.")
+    if judge:
+        print(f"The judge gives {sum(o.verdict.earned for o in automatic if o.verdict):g} of {total:g}.")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def progress(as_json: AsJson = False) -> None:
+    """Show which checks have passed on this machine."""
+    from labkit import labs
+    from labkit import progress as progress_module
+
+    entries = {e.check: e for e in progress_module.entries()}
+    if as_json:
+        print(json.dumps([asdict(e) for e in entries.values()], indent=2))
+        return
+    table = Table("lab", "passed", "checks")
+    for lab in labs.labs():
+        names = [n for n, cell in labs.graded(labs.read(lab.student)).items() if cell.cell_type == "code"]
+        passed = [n for n in names if n in entries and entries[n].passed]
+        detail = " ".join(f"[{'x' if n in passed else ' '}]{n.removeprefix(lab.id + '-')}" for n in names)
+        table.add_row(lab.id, f"{len(passed)} of {len(names)}", detail)
+    console.print(table)
+
+
+@app.command()
+def build(
+    lab: Annotated[str | None, typer.Argument(help="one lab; all by default")] = None,
+    drift: Annotated[bool, typer.Option("--drift", help="only say what no longer fits the source")] = False,
+) -> None:
+    """For authors: make the student and solution editions of the labs from their sources."""
+    from labkit import editions
+
+    chosen = [each for each in editions.sources() if lab is None or lab in (each.id, each.name)]
+    if not chosen:
+        raise LabkitError(f"There is no source of {lab!r}.", "Look in notebooks/source/.")
+    problems = [p for each in chosen for p in editions.drift(each)] if drift else []
+    for each in [] if drift else chosen:
+        print("\n".join(f"built {path}" for path in editions.build(each)), flush=True)
+    print("\n".join(problems) if problems else f"{len(chosen)} labs are up to date.")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="engine")],
+    as_file: Annotated[
+        Path | None, typer.Option("--json", help="also write the figures to this file")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="the long run")] = False,
+) -> None:
+    """Measure. Every figure is computed by the run that prints it."""
+    from labkit import bench as bench_module
+
+    figures = bench_module.run(name, full=full)
+    table = Table("figure", "value", "unit", "n", "low", "high")
+    for f in figures:
+        bounds = ["" if x is None else f"{x:.3g}" for x in (f.low, f.high)]
+        table.add_row(
+            f.name, f"{f.value:.3f}", f.unit + (" (simulated)" if f.simulated else ""), str(f.n), *bounds
+        )
+    console.print(table)
+    if as_file:
+        as_file.write_text(json.dumps([asdict(f) for f in figures], indent=2) + "\n", encoding="utf-8")
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """Print the catalogue, and what is on this machine."""
+    from labkit import models
+    from labkit.config import settings
+
+    chosen = settings()
+    rows: list[dict[str, Any]] = [
+        row.model_dump() | {"here": models.local_path(row, chosen).is_file()}
+        for row in models.catalogue().values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("alias", "model", "tier", "file MB", "RAM MB", "licence", "here")
+    for r in rows:
+        table.add_row(
+            r["alias"],
+            r["title"],
+            r["tier"],
+            str(r["size_mb"]),
+            str(r["ram_mb"]),
+            r["licence"],
+            "yes" if r["here"] else "",
+        )
+    console.print(table)
+    print(
+        "Use one with labkit.load('llamacpp:ALIAS') or LABKIT_BACKEND. Pull one with `labkit models pull ALIAS`."
+    )
+
+
+@models_app.command("path")
+def models_path(alias: str) -> None:
+    """Print where a model's verified file is."""
+    from labkit import models
+    from labkit.config import settings
+
+    print(models.locate(models.find(alias).runtime, alias, settings()))
+
+
+@models_app.command("pull")
+def models_pull(alias: str) -> None:
+    """Download a model: progress, resume, checksum. Shows its licence first."""
+    from labkit import models
+    from labkit.config import settings
+
+    row = models.find(alias)
+    print(
+        f"{row.title}: {row.size_mb} MB, licence {row.licence}" + (f", from {row.repo}" if row.repo else "")
+    )
+    print(models.pull(alias, settings()))
+
+
+@models_app.command("recommend")
+def models_recommend(as_json: AsJson = False) -> None:
+    """Read the hardware and say which model fits it, and why."""
+    from labkit import machine
+
+    here = machine.read()
+    best, why = machine.recommend(here)
+    if as_json:
+        print(json.dumps({"model": best.alias, "why": why, "machine": asdict(here)}, indent=2))
+        return
+    print(f"{best.alias}: {why}")
+    print(f"  labkit models pull {best.alias}" if best.repo else "  It is already in your installation.")
+
+
+if __name__ == "__main__":
+    main()

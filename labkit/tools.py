@@ -1,0 +1,458 @@
+"""Tools: from a Python function to a schema the model reads, and from a model's call back to the function, safely.
+
+Nothing runs that is not registered, and nothing runs whose arguments were not validated. A model's faults become
+observations that it can read and repair; a programmer's faults raise at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, get_type_hints
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError as SchemaMismatch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticInvalidForJsonSchema,
+    PydanticUserError,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import to_json
+
+from labkit.errors import ToolCallError, ToolDefinitionError, ToolError
+from labkit.messages import JsonSchema, ToolCall, ToolResult
+
+RESULT_LIMIT = 4000
+"""Characters of a tool's result that the model gets to read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tool:
+    """Something that a model may call. Made by ``@tool`` from a function, or by ``ToolRegistry.from_openai`` from a schema.
+
+    Attributes:
+        name: What the model calls it.
+        description: What it is for, in words for the model.
+        parameters: A JSON schema of its arguments, an object that refuses unknown keys.
+        function: What runs; None where only the schema is known.
+    """
+
+    name: str
+    description: str
+    parameters: JsonSchema
+    function: Callable[..., Any] | None = None
+    model: type[BaseModel] | None = field(default=None, repr=False)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the plain function, as if it were not a tool."""
+        return self.require_function()(*args, **kwargs)
+
+    def validate(self, arguments: object) -> dict[str, Any]:
+        """The arguments, if they match the schema exactly.
+
+        Raises:
+            ToolCallError: They do not; the message names each problem and what would be allowed.
+        """
+        if not isinstance(arguments, Mapping):
+            raise ToolCallError(f"{self.name}: the arguments must be a JSON object, not {_short(arguments)}.")
+        problems = [_explain(e) for e in _validator(json.dumps(self.parameters)).iter_errors(dict(arguments))]
+        if not problems and self.model:
+            try:
+                self._read(arguments)
+            except ValidationError as error:
+                problems = [
+                    f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors()
+                ]
+            except ValueError as error:
+                problems = [str(error)]
+        if problems:
+            raise ToolCallError(
+                f"{self.name}: {'; '.join(problems)}.", "Correct these arguments and call again."
+            )
+        return dict(arguments)
+
+    def run(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with validated arguments, turned into the types of its signature.
+
+        Raises:
+            ToolCallError: The arguments are not valid.
+            ToolError: No function belongs to this tool.
+        """
+        function, values = self.require_function(), self.validate(arguments)
+        if self.model:
+            read = self._read(values)
+            values = {name: getattr(read, key) for key, name in _fields(self.model).items() if name in values}
+        return function(**values)
+
+    def to_openai(self) -> dict[str, Any]:
+        """The tool in the shape of OpenAI's ``tools`` parameter."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": copy.deepcopy(self.parameters),
+        }
+        return {"type": "function", "function": function}
+
+    def _read(self, arguments: Mapping[str, Any]) -> BaseModel:
+        assert self.model is not None
+        return self.model.model_validate_json(json.dumps(dict(arguments)), strict=True)
+
+    def require_function(self) -> Callable[..., Any]:
+        """The function behind the tool.
+
+        Raises:
+            ToolError: Only its schema is known.
+        """
+        if self.function is None:
+            raise ToolError(
+                f"The tool {self.name!r} has a schema but no function.", "Make it with @tool to run it."
+            )
+        return self.function
+
+
+def tool(function: Callable[..., Any]) -> Tool:
+    """Make a tool of a function with type hints and a docstring that describes every parameter.
+
+    Types: str, int, float, bool, Literal, Enum, Optional, list, dict, dataclasses, pydantic models. A parameter with a
+    default is optional. Google, NumPy and Sphinx docstrings are read.
+
+    Raises:
+        ToolDefinitionError: A hint or a description is missing, or a type has no JSON schema; all problems at once.
+
+    Example:
+        >>> @tool
+        ... def add(a: int, b: int) -> int:
+        ...     '''Add two numbers.
+        ...
+        ...     Args:
+        ...         a: The first number.
+        ...         b: The second number.
+        ...     '''
+        ...     return a + b
+        >>> add(1, 2), add.parameters["required"]
+        (3, ['a', 'b'])
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    summary, described = _read_docstring(function)
+    problems = [] if summary else ["it has no docstring that says what it does"]
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ToolDefinitionError(
+            f"{name} cannot be a tool: a type hint cannot be read ({error}).", "Import that type."
+        ) from error
+    fields: dict[str, Any] = {}
+    for i, parameter in enumerate(inspect.signature(function).parameters.values()):
+        key = parameter.name
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            problems.append(f"{parameter} cannot be passed by name")
+            continue
+        if key not in hints:
+            problems.append(f"{key} has no type hint")
+        if key not in described and not any(
+            hasattr(m, "description") for m in getattr(hints.get(key), "__metadata__", ())
+        ):
+            problems.append(f"{key} has no description under Args:")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        # the field's own name is neutral: a parameter may be called `json` or `_class`, which a pydantic field may not
+        fields[f"p{i}"] = (hints.get(key, Any), Field(default, alias=key, description=described.get(key)))
+    if problems:
+        raise ToolDefinitionError(
+            f"{name} cannot be a tool: {'; '.join(problems)}.", "Complete the signature and its docstring."
+        )
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
+    try:
+        model = create_model(name, __config__=config, **fields)
+        parameters = _plain(model.model_json_schema(by_alias=True))
+    except (PydanticInvalidForJsonSchema, PydanticUserError, TypeError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ToolDefinitionError(
+            f"{name} cannot be a tool: {reason}",
+            "Use types that JSON has: str, int, float, bool, Literal, Enum, list, dict, dataclass.",
+        ) from error
+    return Tool(name, summary, parameters, function, model)
+
+
+class ToolRegistry:
+    """The tools that a model may call, and the only way to run them.
+
+    Args:
+        *tools: Tools, or plain functions that are made tools here.
+
+    Raises:
+        ToolDefinitionError: Two tools have the same name.
+    """
+
+    def __init__(self, *tools: Tool | Callable[..., Any]) -> None:
+        made = [t if isinstance(t, Tool) else tool(t) for t in tools]
+        self._tools = {t.name: t for t in made}
+        if len(self._tools) < len(made):
+            raise ToolDefinitionError("Two tools have the same name.", "Rename one of them.")
+
+    @classmethod
+    def from_openai(cls, tools: Sequence[Mapping[str, Any]]) -> ToolRegistry:
+        """A registry of schemas without functions, from OpenAI's ``tools`` parameter.
+
+        Raises:
+            ToolDefinitionError: An entry has no name, or its parameters are not a JSON schema of an object.
+        """
+        return cls(*(_imported(entry.get("function", entry)) for entry in tools))
+
+    @classmethod
+    def from_bfcl(cls, functions: Sequence[Mapping[str, Any]]) -> ToolRegistry:
+        """The same from a BFCL function list, whose types have Python's names (dict, float, tuple, any)."""
+        return cls(
+            *(_imported({**f, "parameters": _map(f.get("parameters") or {}, _json_type)}) for f in functions)
+        )
+
+    def __getitem__(self, name: str) -> Tool:
+        return self._tools[name]
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, in the order they were given."""
+        return tuple(self._tools)
+
+    def only(self, *names: str) -> ToolRegistry:
+        """A registry of some of these tools.
+
+        Raises:
+            ToolError: A name is not registered.
+        """
+        if unknown := [n for n in names if n not in self._tools]:
+            raise ToolError(
+                f"No tool is called {', '.join(unknown)}.", f"Tools are: {', '.join(self.names) or 'none'}."
+            )
+        return ToolRegistry(*(self._tools[n] for n in names))
+
+    def schemas(self) -> dict[str, JsonSchema]:
+        """The parameters' schema of each tool, by name."""
+        return {t.name: copy.deepcopy(t.parameters) for t in self}
+
+    def to_openai(self) -> list[dict[str, Any]]:
+        """All tools in the shape of OpenAI's ``tools`` parameter."""
+        return [t.to_openai() for t in self]
+
+    def validate(self, call: ToolCall) -> ToolCall:
+        """The call, if its tool is registered and its arguments match.
+
+        Raises:
+            ToolCallError: It cannot be run; the message names the valid tools or the allowed values.
+        """
+        if call.name not in self._tools:
+            known = ", ".join(self.names) or "none: no tool is registered"
+            raise ToolCallError(
+                f"There is no tool {_short(call.name)}. Valid tools: {known}.",
+                "Call one of the valid tools, or none.",
+            )
+        arguments = self._tools[call.name].validate(call.arguments)
+        return ToolCall(call.name, arguments, call.id, call.logprob)
+
+    def execute(self, call: ToolCall, *, timeout_s: float = 30.0, limit: int = RESULT_LIMIT) -> ToolResult:
+        """Run a call and return what the model may read of it.
+
+        A call that is not valid, a tool that raises or takes too long: all become a result with ``ok=False``. A tool that
+        hangs is left behind in its thread, which dies with the process.
+
+        Args:
+            call: The model's call, validated or not.
+            timeout_s: Seconds the tool may take.
+            limit: Characters of the result to keep.
+
+        Raises:
+            ToolError: The tool has no function (the programmer's fault).
+        """
+        try:
+            valid = self.validate(call)
+        except ToolCallError as error:
+            return ToolResult(call.id, _cut(f"Error: {error.message}", limit), ok=False)
+        chosen, outcome = self._tools[valid.name], dict[str, Any]()
+        chosen.require_function()
+
+        def work() -> None:
+            try:
+                outcome["text"] = to_text(chosen.run(valid.arguments))
+            except BaseException as error:  # also SystemExit: a tool must not end the agent
+                outcome["error"] = f"Error: {chosen.name} failed: {type(error).__name__}: {error}"
+
+        thread = threading.Thread(target=work, name=f"tool {chosen.name}", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        if thread.is_alive():
+            return ToolResult(
+                call.id, f"Error: {chosen.name} did not finish within {timeout_s:g} s.", ok=False
+            )
+        ok = "text" in outcome
+        return ToolResult(call.id, _cut(outcome["text"] if ok else outcome["error"], limit), ok=ok)
+
+
+def to_text(value: object) -> str:
+    """A tool's result as text: a string as it is, ``None`` as ``done``, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return "done" if value is None else to_json(value, fallback=str).decode("utf-8", "replace")
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _short(value: object) -> str:
+    return _cut(repr(value), 80)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, str]:
+    """Field name -> parameter name."""
+    return {key: info.alias or key for key, info in model.model_fields.items()}
+
+
+def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """What the function is for, and what each parameter means."""
+    import griffe
+
+    text = inspect.getdoc(function) or ""
+    logging.getLogger("griffe").setLevel(logging.ERROR)
+    style = next((s for mark, s in _STYLES if mark in text), griffe.Parser.google)
+    sections = griffe.parse(griffe.Docstring(text), style, warnings=False) if text else []
+    summary = next((s.value for s in sections if s.kind is griffe.DocstringSectionKind.text), "")
+    described = {
+        p.name: " ".join(p.description.split())
+        for s in sections
+        if s.kind is griffe.DocstringSectionKind.parameters
+        for p in s.value
+    }
+    return " ".join(summary.split()), {name: text for name, text in described.items() if text}
+
+
+_STYLES = ((":param", "sphinx"), ("\n----", "numpy"))
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))
+
+
+def _explain(error: SchemaMismatch) -> str:
+    """One sentence for the model. jsonschema's own messages quote whole values and schemas."""
+    where = ".".join(map(str, error.absolute_path)) or "arguments"
+    if error.validator == "enum":
+        return f"{where} is {_short(error.instance)}, but must be one of {json.dumps(error.validator_value)}"
+    if error.validator == "type":
+        return f"{where} is {_short(error.instance)}, but must be of type {error.validator_value}"
+    if error.validator == "required" and isinstance(error.instance, Mapping):
+        missing = [k for k in error.validator_value if k not in error.instance]
+        return f"{where} lack{'s' if where != 'arguments' else ''} {', '.join(missing)}"
+    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
+        known = list(error.schema.get("properties", {}))
+        unknown = [k for k in error.instance if k not in known]
+        return f"{where} has unknown keys {', '.join(map(_short, unknown))}; valid keys: {', '.join(known) or 'none'}"
+    return f"{where}: {_cut(error.message, 200)}"
+
+
+def _imported(entry: Mapping[str, Any]) -> Tool:
+    from jsonschema.exceptions import SchemaError as BadSchema
+
+    name, parameters = entry.get("name"), _map(copy.deepcopy(dict(entry.get("parameters") or {})), _closed)
+    if not isinstance(name, str) or not name:
+        raise ToolDefinitionError(f"A tool has no name: {_short(entry)}.", 'Give each entry a "name".')
+    parameters.setdefault("type", "object")
+    parameters.setdefault("properties", {})
+    try:
+        Draft202012Validator.check_schema(parameters)
+    except BadSchema as error:
+        raise ToolDefinitionError(
+            f"The parameters of {name} are not a JSON schema: {error.message}", "Correct the schema."
+        ) from error
+    if parameters["type"] != "object":
+        raise ToolDefinitionError(
+            f"The parameters of {name} are not an object.", 'Use {"type": "object", "properties": …}.'
+        )
+    return Tool(name, str(entry.get("description", "")), _closed(parameters))
+
+
+def _map(node: Any, change: Callable[[JsonSchema], JsonSchema]) -> Any:
+    """Apply ``change`` to every schema inside a schema, innermost first; values such as ``enum`` are left alone."""
+    if isinstance(node, list):
+        return [_map(item, change) for item in node]
+    if not isinstance(node, dict):
+        return node
+    out: JsonSchema = {}
+    for key, value in node.items():
+        if key in ("properties", "$defs") and isinstance(value, dict):
+            out[key] = {name: _map(schema, change) for name, schema in value.items()}
+        else:
+            out[key] = value if key in ("enum", "const", "default", "examples") else _map(value, change)
+    return change(out)
+
+
+def _plain(schema: JsonSchema) -> JsonSchema:
+    """pydantic's schema without titles, references filled in unless they are recursive, every object closed."""
+    definitions: dict[str, JsonSchema] = schema.pop("$defs", {})
+
+    def reached(node: JsonSchema, seen: set[str]) -> set[str]:
+        def note(part: JsonSchema) -> JsonSchema:
+            name = str(part.get("$ref", "")).removeprefix("#/$defs/")
+            if name in definitions and name not in seen:
+                seen.add(name)
+                reached(definitions[name], seen)
+            return part
+
+        _map(node, note)
+        return seen
+
+    recursive = {name for name in definitions if name in reached(definitions[name], set())}
+
+    def fill(node: JsonSchema) -> JsonSchema:
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name in definitions and name not in recursive:
+            return {**_map(definitions[name], fill), **{k: v for k, v in node.items() if k != "$ref"}}
+        return _closed({k: v for k, v in node.items() if k != "title"})
+
+    plain = _map(schema, fill)
+    if recursive:
+        plain["$defs"] = {name: _map(definitions[name], fill) for name in sorted(recursive)}
+    return plain
+
+
+def _closed(node: JsonSchema) -> JsonSchema:
+    """An object of known properties, closed to unknown keys."""
+    if node.get("type") == "object" and "properties" in node:
+        node.setdefault("additionalProperties", False)
+    return node
+
+
+_JSON_TYPES = {
+    "dict": "object",
+    "float": "number",
+    "tuple": "array",
+    "list": "array",
+    "int": "integer",
+    "str": "string",
+    "bool": "boolean",
+}
+
+
+def _json_type(node: JsonSchema) -> JsonSchema:
+    """BFCL writes Python's type names; ``any`` means no restriction, and ``optional`` is not a keyword."""
+    kind = node.get("type")
+    out = {k: v for k, v in node.items() if k not in ("type", "optional")}
+    return out if kind in (None, "any") else {"type": _JSON_TYPES.get(kind, kind), **out}

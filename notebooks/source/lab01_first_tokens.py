@@ -1,0 +1,1077 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   labkit:
+#     lab: lab01
+#     needs: [logits, logprobs, score, schema]
+# ---
+
+# %% [markdown]
+# # Lab 01 · First tokens
+#
+# **What you will build.** Every step between your question and a language model's answer, by hand: the text that the model
+# really reads, the probabilities of its next token, the choice of that token, the loop that makes an answer of it, and the two clocks that
+# tell you how fast it is. At the end you measure honestly what a very small model gets wrong, and how engineering mends a part of it.
+#
+# | | |
+# | --- | --- |
+# | **Time** | about 2 hours |
+# | **You need** | Python functions, lists and dicts; a little numpy (arrays, `argsort`, `cumsum`). No machine learning. |
+# | **You do not need** | a GPU, an account, an API key, or the network: the model came with `pip install` |
+# | **Points** | 20: seven checks (17) and one written question (3) |
+
+# %% [markdown]
+# **After this lab you can**
+#
+# 1. get an answer from a model that runs in this very Python process, whole or as a stream;
+# 2. write the chat template by hand, and say why a model "remembers" nothing;
+# 3. turn logits into probabilities, with a temperature, without overflow;
+# 4. choose a token greedily, by sampling, or from a nucleus, and write the generation loop;
+# 5. keep a conversation inside a context window;
+# 6. measure prefill and decode, and say which one an agent waits for;
+# 7. tell what a 135M model should not be asked, and read a decision from it more safely than by free text.
+
+# %% [markdown]
+# **How a lab works.** Run the cells from top to bottom with Shift+Enter. There are seven exercises: you write the body of a function, and
+# the cell below checks it at once. A check that fails tells you what it expected and gives a hint. Try as often as you like.
+# If something is broken beyond repair, `labkit reset lab01` in a terminal lays a fresh copy beside yours.
+
+# %% [markdown]
+# ## 1 · The first answer
+#
+# Three lines: import, load, ask. The first load also verifies the model's file, which takes a moment.
+
+# %%
+import labkit
+from labkit import check
+
+model = labkit.load()
+answer = model.complete("Explain in one sentence what a thermostat does.", max_tokens=60)
+print(answer)
+
+# %% [markdown]
+# A language model just wrote that, on your processor. Nothing left this machine.
+#
+# Read the sentence critically. Is it fluent? Is it true? Those are two different questions, and this lab keeps them apart.
+# Your text may differ from your neighbour's: tiny rounding differences between processors can tip one word, and then all that follow.
+
+# %% [markdown]
+# An answer is called a **completion**. It carries more than text:
+
+# %%
+print("finish reason:    ", answer.finish_reason)
+print("prompt tokens:    ", answer.usage.prompt_tokens)
+print("completion tokens:", answer.usage.completion_tokens)
+
+# %% [markdown]
+# - `stop` means that the model itself ended its turn; `length` means that `max_tokens` cut it off.
+# - **Tokens** are the pieces in which a model reads and writes. You will meet them in section 3.
+# - The prompt has more tokens than your question has words. Somebody added text. Section 2 finds out who.
+
+# %% [markdown]
+# A model writes one token at a time. A **stream** shows each piece as soon as it exists:
+
+# %%
+for chunk in model.stream("Explain in one sentence what a thermostat does.", max_tokens=60):
+    print(chunk.text, end="|")
+
+# %% [markdown]
+# The bars separate the pieces. Note where they fall: many pieces are whole words with the space in front, others are parts of words
+# or punctuation. The last piece is empty: it only says that the answer has ended.
+
+# %% [markdown]
+# ### What is a small language model?
+#
+# A **small language model (SLM)** is a language model that fits on a consumer device and answers one user quickly enough.
+# A common line is drawn at about 10 billion parameters (weights); the border moves as devices grow.
+# The model of this course, SmolLM2-135M-Instruct, has 135 million. That is tiny even for an SLM, so every lab runs on any laptop,
+# and you see the mistakes that bigger models only hide better.
+
+# %% [markdown]
+# ### Why do agents run on them?
+#
+# An agent asks a model many small questions: which tool, which arguments, done or not? For such questions a small model has a case.
+# You will read strong claims about it. In this course a claim is something to **measure**:
+#
+# | claim | where you measure it |
+# | --- | --- |
+# | quick enough on a plain CPU | today, section 7; lab 03 |
+# | small enough for the device | lab 03 |
+# | private: the data stays here | lab 11 |
+# | works offline | lab 10 |
+# | cheap, with a large model only when needed | lab 08 |
+# | good enough for the task | today, section 8; labs 05, 06 and 10 |
+
+# %% [markdown]
+# ## 2 · Messages, and the template made visible
+#
+# A chat is a list of **messages**. Each has a *role* (`system`, `user` or `assistant`) and a *content*. Here is one with three turns:
+
+# %%
+talk = [
+    {"role": "user", "content": "My name is Ana."},
+    {"role": "assistant", "content": "Nice to meet you, Ana!"},
+    {"role": "user", "content": "What is my name?"},
+]
+print("with the history:   ", model.complete(talk, max_tokens=24))
+print("without the history:", model.complete(talk[-1:], max_tokens=24))
+
+# %% [markdown]
+# Look for the name in both answers. Without the history the model cannot know it: **a model has no memory**. What we call memory is our program
+# sending the earlier messages again, every time. Whoever builds an agent decides what is sent. Lab 06 is about that decision.
+
+# %% [markdown]
+# But a language model does not read lists. It reads one long text. A **chat template** turns the messages into that text, with
+# **control tokens** that mark where a turn begins and ends. This family of models uses a format called ChatML.
+
+# %% [markdown]
+# ![Left: a list of two messages, a system message and a user message. Right: the same as one text. Each turn begins with the control token im_start and the role, then the content, then im_end. After the last turn stands an opened assistant turn, where the model goes on writing.](images/lab01_template.svg)
+
+# %% [markdown]
+# `model.render` shows the text that the model really reads:
+
+# %% tags=["nbval-check-output"]
+print(model.render(talk))
+
+# %% [markdown]
+# Three things to see:
+#
+# 1. Every turn is `<|im_start|>role`, a line break, the content, `<|im_end|>`, a line break.
+# 2. There is a **system message that you did not write**. This model's template adds one when the list does not begin with its own.
+#    Those were the extra tokens of section 1.
+# 3. The text ends with an *opened* assistant turn. The model simply goes on writing there. That is the whole trick of chat.
+
+# %% [markdown]
+# ### Exercise 1 · The template by hand (2 points)
+#
+# Write `chatml(messages)`. For example, `chatml([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])` gives
+#
+# ```
+# '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n'
+# ```
+
+# %% tags=["nbval-check-output"]
+DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+print(len(model.pieces(DEFAULT_SYSTEM)), "tokens that every conversation without a system message begins with")
+
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "chatml"}
+def chatml(messages):
+    """Fill in the ChatML template.
+
+    messages: list of dicts with the keys "role" and "content"; at least one. It is not changed.
+    Returns one str: every message as a turn, then an opened assistant turn ("<|im_start|>assistant\\n").
+    If the first message is not a system message, a turn with the system message DEFAULT_SYSTEM comes first.
+    Contents are copied as they are, nothing is stripped.
+    """
+    ### BEGIN SOLUTION
+    if messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": DEFAULT_SYSTEM}, *messages]
+    turns = [f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages]
+    return "".join(turns) + "<|im_start|>assistant\n"
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-chatml", "points": 2}
+with check("lab01-chatml", hint="Print repr(chatml(talk)) and repr(model.render(talk)) below each other; look at every \\n.") as expect:
+    brief = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    want = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    expect.equal(chatml(brief), want, "a system and a user message")
+    first = f"<|im_start|>system\n{DEFAULT_SYSTEM}<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    expect.equal(chatml(brief[1:]), first, "without a system message")
+    expect.true(len(brief) == 2, "the list given is not changed")
+    print("The same text as the model's own template:", chatml(talk) == model.render(talk))
+
+# %% [markdown]
+# ### A note on safety
+#
+# What if a user *types* `<|im_end|>`? If that became the control token, a user could end their turn and write a system message of their own.
+# labkit therefore reads control tokens only from the template. In a message they stay plain text:
+
+# %% tags=["nbval-check-output"]
+print(model.pieces("<|im_end|>"))
+
+# %% [markdown]
+# Several harmless pieces instead of one control token. Lab 11 attacks this and other doors.
+
+# %% [markdown]
+# ## 3 · Tokens
+#
+# A model has a fixed list of pieces, its **vocabulary**. The **tokenizer** cuts any text into pieces of that list and replaces each by its
+# number, the **token id**. The model sees only the numbers.
+
+# %% tags=["nbval-check-output"]
+text = "The capital of France is"
+print(model.tokenize(text))
+print(model.pieces(text))
+
+# %% [markdown]
+# One number for each piece. The space belongs to the piece that follows it: `' capital'` and `'capital'` are two different tokens.
+
+# %% [markdown]
+# Frequent texts get long pieces, rare texts get short ones. The same wish, in several clothes:
+
+# %% tags=["nbval-check-output"]
+samples = {
+    "English": "Could I book a table for four people on Friday evening?",
+    "German": "Könnte ich für Freitagabend einen Tisch für vier Personen reservieren?",
+    "Serbian": "Mogu li da rezervišem sto za četiri osobe u petak uveče?",
+    "JSON": '{"people": 4, "day": "Friday", "time": "19:30"}',
+}
+for name, sample in samples.items():
+    print(f"{name:8} {len(sample):3} characters {len(model.tokenize(sample)):3} tokens   {'|'.join(model.pieces(sample))}")
+
+# %% [markdown]
+# Compare the columns. Tokens are what you wait for, what fills the context window, and what a cloud service bills. This model's
+# vocabulary was made mostly from English text, so other languages cost more tokens for the same meaning. Where you see `�`, a letter was cut
+# into bytes: no single piece holds it.
+
+# %% [markdown]
+# One more cut, to keep in mind for section 8:
+
+# %% tags=["nbval-check-output"]
+print(model.pieces("How many r are in strawberry?"))
+print(model.tokenize(" strawberry"))
+
+# %% [markdown]
+# The word is one number. The model does not see its letters at all; at best it has learnt facts *about* that number.
+# Now guess how well it counts letters.
+
+# %% [markdown]
+# ## 4 · From logits to probabilities
+#
+# Ids go in. What comes out? Not a word, but one score for **every** token of the vocabulary: the **logits**. The higher the logit, the more
+# likely the token comes next.
+
+# %% [markdown]
+# ![A loop. The text "The capital of France is" becomes token ids, these go through the model, which gives a logit for every token of the vocabulary; softmax turns logits into probabilities; one token is chosen and appended to the ids; and the loop begins again, until the stop token or the limit.](images/lab01_loop.svg)
+
+# %% [markdown]
+# `raw=True` reads a text as it stands, without the chat template. The model then simply continues it:
+
+# %%
+import numpy as np
+
+logits = model.logits("The capital of France is", raw=True)
+print("shape:", logits.shape, " smallest:", logits.min(), " largest:", logits.max())
+for token in np.argsort(-logits)[:5]:
+    print(f"{logits[token]:8.2f}  {model.pieces([int(token)])[0]!r}")
+
+# %% [markdown]
+# The shape is the size of the vocabulary. Logits have no unit and no fixed range; only their **differences** mean something.
+# To get probabilities we need positive numbers that sum to 1. The **softmax** does it: take the exponential of each logit, then divide by the sum.
+
+# %% [markdown]
+# There is one trap. The exponential outgrows what a float can hold:
+
+# %% tags=["nbval-check-output"]
+with np.errstate(over="ignore"):
+    print(np.exp(np.array([10.0, 100.0, 1000.0])))
+
+# %% [markdown]
+# `inf / inf` is not a number. The cure uses that only differences count: subtract the largest logit from all of them first. The largest becomes 0, its
+# exponential 1, all others lie between 0 and 1, and the result is the same.
+
+# %% [markdown]
+# **Temperature** is one division before that: `logits / temperature`.
+#
+# - At 1 you get the model's own distribution.
+# - Below 1 the differences grow, so the favourite wins more often. Towards 0 it takes everything.
+# - Above 1 the differences shrink. Towards infinity all tokens become equally likely.
+
+# %% [markdown]
+# ### Exercise 2 · Softmax with a temperature (2 points)
+#
+# For example, `softmax(np.array([2.0, 1.0, 0.0]))` is about `[0.665, 0.245, 0.090]`, and with `temperature=0.5` about
+# `[0.867, 0.117, 0.016]`.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "softmax"}
+def softmax(logits, temperature=1.0):
+    """Probabilities from logits.
+
+    logits: numpy array of floats, shape (n,); of any size, also -inf (that token gets probability 0), at least one finite.
+    temperature: float above 0; very small and very large values work too.
+    Returns an array of shape (n,): all between 0 and 1, summing to 1, never nan.
+    """
+    ### BEGIN SOLUTION
+    shifted = (logits - np.max(logits)) / temperature
+    exp = np.exp(shifted)
+    return exp / exp.sum()
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-softmax", "points": 2}
+with check("lab01-softmax", hint="nan or inf? Subtract the largest logit before anything grows. The sum is not 1? Divide at the very end.") as expect:
+    three = np.array([2.0, 1.0, 0.0])
+    expect.close(softmax(three), [0.66524, 0.24473, 0.09003], "three logits")
+    expect.close(softmax(three, 0.5), [0.86681, 0.11731, 0.01588], "temperature 0.5")
+    expect.close(softmax(three, 1e-4), [1, 0, 0], "a very small temperature")
+    expect.close(softmax(three, 1e6), [1 / 3, 1 / 3, 1 / 3], "a very large temperature")
+    expect.close(softmax(np.array([1000.0, 1000.0, -np.inf])), [0.5, 0.5, 0], "large logits and a forbidden token")
+    expect.close(softmax(logits), labkit.softmax(logits), "the real logits: yours and labkit's agree")
+
+# %% [markdown]
+# From here on the notebook goes on with `labkit.softmax`, which does the same. Here are the ten most probable next tokens as a chart:
+
+# %%
+import matplotlib.pyplot as plt
+from labkit.plots import show
+
+probabilities = labkit.softmax(logits)
+best = np.argsort(-probabilities)[:10]
+labels = [ascii(model.pieces([int(t)])[0]) for t in best]
+fig, ax = plt.subplots(figsize=(7, 3.2))
+ax.barh(labels[::-1], probabilities[best][::-1], color="#0072B2")
+ax.set(xlabel="probability", title='Next token after "The capital of France is"')
+show(fig, alt=f"Bar chart of the ten most probable next tokens. First {labels[0]} with {probabilities[best[0]]:.2f}, then {labels[1]} with {probabilities[best[1]]:.2f}.")
+
+# %% [markdown]
+# Each bar is one possible next token. Is the right one on top, and by how much? The ten bars do not sum to 1: thousands of
+# tokens share the rest, each with a little.
+
+# %% [markdown]
+# Now the temperature, on a sentence that can go on in many ways:
+
+# %%
+open_logits = model.logits("The best thing about the sea is", raw=True)
+best = np.argsort(-open_logits)[:6]
+labels = [ascii(model.pieces([int(t)])[0]) for t in best]
+fig, ax = plt.subplots(figsize=(7, 3))
+for i, (t, colour, hatch) in enumerate([(0.5, "#0072B2", ""), (1.0, "#E69F00", "//"), (2.0, "#009E73", "..")]):
+    ax.bar(np.arange(6) + 0.27 * i, labkit.softmax(open_logits / t)[best], 0.27, color=colour, hatch=hatch, edgecolor="black", label=f"temperature {t}")
+ax.set(ylabel="probability", title='Next token after "The best thing about the sea is"')
+ax.set_xticks(np.arange(6) + 0.27, labels)
+ax.legend()
+show(fig, alt=f"Grouped bars for six tokens at temperatures 0.5, 1 and 2. For the first token, {labels[0]}, probability is " + ", ".join(f"{labkit.softmax(open_logits / t)[best[0]]:.2f} at {t}" for t in (0.5, 1.0, 2.0)) + ".")
+
+# %% [markdown]
+# Go from left to right inside each group. The order of the tokens never changes; only the share of the favourites does. **Temperature
+# adds no knowledge and takes none away.** At 2 the bars look small because the mass has moved to the thousands of tokens not shown.
+
+# %% [markdown]
+# ## 5 · Choosing a token, and the loop
+#
+# **Greedy** decoding takes the most probable token, always. Choose, append, ask again:
+
+# %%
+text = "The capital of France is"
+for step in range(8):
+    token = int(model.logits(text, raw=True).argmax())
+    text += model.pieces([token])[0]
+    print(step + 1, repr(text))
+
+# %% [markdown]
+# That is all that "generating" means. There is no plan behind it: each step sees only the text so far, including the model's own earlier choices. One
+# unlucky token is never taken back. Keep this in mind when you read an answer that begins well and ends badly.
+
+# %% [markdown]
+# **Sampling** draws a token by its probability instead. How does one draw with given weights? Lay the probabilities side by side on a line from 0 to 1
+# and throw a random number `u` at it. The piece that it hits is your token:
+
+# %% tags=["nbval-check-output"]
+weights = np.array([0.5, 0.3, 0.2])
+print("pieces end at", np.cumsum(weights))
+print("u = 0.10 hits token 0;  u = 0.79 hits token 1;  u = 0.81 hits token 2")
+
+# %% [markdown]
+# ### Exercise 3 · Draw by hand (2 points)
+#
+# `u` is given, so the function is exact and testable; the randomness stays outside. `draw(np.array([0.5, 0.3, 0.2]), 0.79)` gives `1`.
+#
+# Mind the end of the line: after rounding, the sum can be slightly below 1, and `u` can land behind it.
+# `draw(np.array([0.4, 0.3, 0.299]), 0.9995)` gives `2`.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "draw"}
+def draw(probabilities, u):
+    """Choose a token with a given random number.
+
+    probabilities: numpy array, shape (n,), none negative; the sum is 1, or by rounding up to 0.001 less.
+    u: float with 0 <= u < 1.
+    Returns an int: the first index at which the running sum of the probabilities is greater than u;
+    if no running sum is, the last index whose probability is above 0. A token with probability 0 is never chosen.
+    """
+    ### BEGIN SOLUTION
+    hit = np.flatnonzero(np.cumsum(probabilities) > u)
+    return int(hit[0]) if len(hit) else int(np.flatnonzero(probabilities)[-1])
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-draw", "points": 2}
+with check("lab01-draw", hint="np.cumsum gives the running sums; np.flatnonzero(running > u) gives the places beyond u.") as expect:
+    expect.equal([draw(weights, u) for u in (0.1, 0.79, 0.81)], [0, 1, 2], "the three throws above")
+    expect.equal(draw(np.array([0.0, 1.0]), 0.0), 1, "u = 0 when the first token has probability 0")
+    expect.equal(draw(np.array([0.4, 0.3, 0.299]), 0.9995), 2, "u behind a sum that is a little too small")
+    expect.equal(draw(np.array([0.5, 0.499, 0.0]), 0.9995), 1, "the same, when the last token has probability 0")
+    hits = [draw(weights, (i + 0.5) / 1000) for i in range(1000)]
+    expect.equal([hits.count(token) for token in range(3)], [500, 300, 200], "1,000 evenly spaced throws")
+    five = np.log(np.array([0.35, 0.25, 0.2, 0.15, 0.05]))
+    mine = [draw(labkit.softmax(five), np.random.default_rng(seed).random()) for seed in range(30)]
+    theirs = [labkit.sample(five, np.random.default_rng(seed), temperature=1.0) for seed in range(30)]
+    expect.equal(mine, theirs, "30 draws: yours and labkit's agree")
+
+# %% [markdown]
+# Sampling has a weakness. The thousands of unlikely tokens are unlikely one by one, but not together. Sooner or later one of them is drawn,
+# and the text derails. Two filters cut off this tail before the draw.
+
+# %% [markdown]
+# **Top-k** keeps the `k` most probable tokens:
+
+# %%
+probabilities = labkit.softmax(open_logits)
+best = np.argsort(-probabilities)[:3]
+kept = probabilities[best] / probabilities[best].sum()
+for token, before, after in zip(best, probabilities[best], kept):
+    print(f"{model.pieces([int(token)])[0]!r:10} {before:.2f} -> {after:.2f}")
+
+# %% [markdown]
+# The survivors share the whole mass again. But which `k` is right? After "The capital of France is" two tokens may be plenty;
+# after "My favourite word is" a thousand are fine.
+
+# %% [markdown]
+# **Top-p**, or *nucleus sampling*, adapts: it keeps the most probable tokens until together they reach the probability `p`. Where the model is
+# sure, that is one token. Where it is not, many stay. Here is how large the nucleus is for our two sentences:
+
+# %%
+for name, some in (("The capital of France is", logits), ("The best thing about the sea is", open_logits)):
+    running = np.cumsum(np.sort(labkit.softmax(some))[::-1])
+    print(f"{name:32} tokens needed for p = 0.9: {int(np.searchsorted(running, 0.9)) + 1}")
+
+# %% [markdown]
+# ### Exercise 4 · The nucleus (3 points)
+#
+# `top_p(np.array([0.1, 0.5, 0.15, 0.25]), 0.7)`: the two largest, 0.5 and 0.25, reach 0.75. They stay and are divided by 0.75. The result is about
+# `[0, 0.667, 0, 0.333]`, with every token **in its old place**.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "top-p"}
+def top_p(probabilities, p):
+    """Nucleus filter.
+
+    probabilities: numpy array, shape (n,), none negative, summing to 1. It is not changed.
+    p: float with 0 < p <= 1.
+    Returns a new array, shape (n,), summing to 1. The nucleus is the smallest set of most probable tokens whose probabilities sum
+    to at least p (so it holds at least one token; with p = 1 it holds every token that has a probability above 0).
+    Tokens of the nucleus keep their places and their proportions; all others are 0.
+    Which of several equally probable tokens stay at the border is up to you.
+    """
+    ### BEGIN SOLUTION
+    order = np.argsort(-probabilities)
+    size = int(np.searchsorted(np.cumsum(probabilities[order]), p)) + 1
+    kept = np.zeros(len(probabilities))
+    kept[order[:size]] = probabilities[order[:size]]
+    return kept / kept.sum()
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-top-p", "points": 3}
+with check("lab01-top-p", hint="Sort indices by falling probability; the token that makes the running sum reach p belongs to the nucleus.") as expect:
+    four = np.array([0.1, 0.5, 0.15, 0.25])
+    expect.close(top_p(four, 0.7), [0, 2 / 3, 0, 1 / 3], "p = 0.7")
+    expect.close(top_p(four, 0.8), [0, 0.55556, 0.16667, 0.27778], "p = 0.8")
+    expect.close(top_p(four, 0.01), [0, 1, 0, 0], "a tiny p keeps one token")
+    expect.close(top_p(four, 1.0), four, "p = 1 changes nothing")
+    expect.close(four, [0.1, 0.5, 0.15, 0.25], "the array given is not changed")
+    rng = np.random.default_rng(1)
+    drawn = {labkit.sample(np.log(four), rng, temperature=1.0, top_p=0.8) for _ in range(300)}
+    expect.equal(sorted(drawn), np.flatnonzero(top_p(four, 0.8)).tolist(), "labkit draws from the same nucleus")
+
+# %% [markdown]
+# ### The loop as a function
+#
+# Now put the loop of this section into a function that does not know the model. It gets two functions instead: one that
+# gives logits, one that chooses. So it can be tested without a model, and used with any.
+
+# %% [markdown]
+# For the real model this is the first of them. labkit's `logits` takes a text, so ids are turned back into text. It is not
+# as wasteful as it looks: the engine keeps what it has read (section 7).
+
+# %%
+def next_logits(ids):
+    """Logits after these token ids, from the real model; shape (vocabulary,)."""
+    return model.logits("".join(model.pieces(ids)), raw=True)
+
+
+# %% [markdown]
+# ### Exercise 5 · Generate (3 points)
+#
+# Take a toy model that always continues with the next number: after id 3 comes 4. With greedy choice, `prompt=[1, 2]` and `stop=6`, the result is
+# `[3, 4, 5]`. With `max_tokens=2` it is `[3, 4]`.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "generate"}
+def generate(next_logits, choose, prompt, stop, max_tokens):
+    """Generate tokens until the stop token or the limit.
+
+    next_logits: function; takes the list of ALL ids so far (the prompt and what was generated), returns logits.
+    choose: function; takes logits, returns the id of the next token as an int.
+    prompt: list of int, at least one. It is not changed.
+    stop: int, the id that ends the answer. It is not part of the result.
+    max_tokens: int, 0 or more: at most so many tokens are generated.
+    Returns the list of generated ids, without the prompt and without the stop token.
+    """
+    ### BEGIN SOLUTION
+    made = []
+    while len(made) < max_tokens:
+        token = choose(next_logits([*prompt, *made]))
+        if token == stop:
+            break
+        made.append(token)
+    return made
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-generate", "points": 3}
+with check("lab01-generate", hint="Keep a list of new ids; ask with prompt + new ids; leave at the stop token before you append it.") as expect:
+    greedy = lambda logits: int(np.argmax(logits))
+    start = [1, 2]
+    expect.equal(generate(lambda ids: np.eye(8)[ids[-1] + 1], greedy, start, 6, 10), [3, 4, 5], "the toy model with stop 6")
+    expect.equal(generate(lambda ids: np.eye(8)[ids[-1] + 1], greedy, start, 6, 2), [3, 4], "at most two tokens")
+    expect.equal(generate(lambda ids: np.eye(8)[ids[-1] + 1], greedy, start, 3, 10), [], "the stop token comes first")
+    expect.equal(generate(lambda ids: np.eye(8)[len(ids)], greedy, [7, 7, 7], 6, 9), [3, 4, 5], "next_logits gets prompt and new ids")
+    expect.equal(start, [1, 2], "the prompt given is not changed")
+    ids = generate(next_logits, greedy, model.tokenize("The capital of France is"), model.tokenize("\n")[0], 12)
+    print("The real model goes on:", "".join(model.pieces(ids)))
+
+# %% [markdown]
+# Your four functions together are a complete text generator. This cell runs it (once the exercises 2 to 5 are done):
+
+# %%
+def choose(logits, temperature=0.8, p=0.9, rng=np.random.default_rng(4)):
+    return draw(top_p(softmax(logits, temperature), p), rng.random())
+
+
+try:
+    for attempt in range(3):
+        ids = generate(next_logits, choose, model.tokenize("The best thing about the sea is"), model.tokenize("\n")[0], 12)
+        print(attempt + 1, "".join(model.pieces(ids)))
+except NotImplementedError:
+    print("Finish the exercises 2 to 5, then run this cell again.")
+
+# %% [markdown]
+# Three different continuations of one sentence, from one model: only the random numbers differ. Run the cell again, and there are three more.
+
+# %% [markdown]
+# ### The same knobs on the client
+#
+# `complete` and `stream` have these steps built in: `temperature`, `top_k`, `top_p`, and a `seed` for the random numbers.
+# Without them decoding is greedy.
+
+# %%
+for temperature in (0.0, 0.7, 1.5):
+    for seed in (1, 2):
+        answer = model.complete("Name something you can see at the sea.", max_tokens=14, temperature=temperature, seed=seed)
+        print(f"temperature {temperature}, seed {seed}: {answer.text!r}")
+
+# %% [markdown]
+# At temperature 0 both lines are the same: the seed has nothing to do. In the middle they vary and mostly stay readable. At 1.5 look for the
+# point where a sentence derails. Agents mostly work at 0: a decision should come out the same way each time.
+
+# %% [markdown]
+# ### How sure was the model?
+#
+# With `logprobs=3` each generated token reports its log-probability and the best three candidates. `np.exp` turns it into a probability.
+
+# %%
+answer = model.complete("What is the capital of France?", max_tokens=8, logprobs=3)
+for item in answer.logprobs:
+    rivals = ", ".join(f"{token!r} {np.exp(logprob):.2f}" for token, logprob in item.top)
+    print(f"{item.token!r:10} {np.exp(item.logprob):.2f}   candidates: {rivals}")
+
+# %% [markdown]
+# Read the first line. How close was the race for the **first** token? Now compare with the bar chart of section 4: the same
+# knowledge was asked for, there as a sentence to finish, here as a chat. All later tokens follow from the first. If the second-best first
+# token had won by a hair, the whole answer would be another one.
+
+# %% [markdown]
+# The first token is nothing but the greedy choice from the logits after the rendered chat. We can check that labkit
+# does what you did by hand:
+
+# %%
+by_hand = int(np.argmax(model.logits("What is the capital of France?")))
+print("by hand:", model.pieces([by_hand]), " by labkit:", [model.complete("What is the capital of France?", max_tokens=1).text])
+
+# %% [markdown]
+# ## 6 · The context window
+#
+# Prompt and answer together must fit into the **context window**, a fixed number of tokens. What happens if they do not?
+
+# %%
+from labkit.errors import ContextOverflow
+
+print("context window:", model.capabilities.context, "tokens")
+try:
+    model.complete("word " * model.capabilities.context)
+except ContextOverflow as error:
+    print(error)
+
+# %% [markdown]
+# labkit refuses. Some tools silently drop the beginning instead, and the beginning is where your instructions stand. A conversation that
+# only grows will get there one day. So somebody must throw something away, on purpose.
+
+# %% [markdown]
+# First, count. A message costs its content, its role, and four tokens of template: start, line break, end, line break. The opened
+# assistant turn costs a few more. Does the sum agree with what the engine counts?
+
+# %% tags=["nbval-check-output"]
+def cost(message):
+    """Tokens that a message takes in the prompt."""
+    return len(model.tokenize(message["role"])) + len(model.tokenize(message["content"])) + 4
+
+
+order = [{"role": "system", "content": "You book tables."}, {"role": "user", "content": "A table for four, please."}]
+opened = len(model.tokenize("assistant")) + 2
+print("by hand:", sum(map(cost, order)) + opened, " by the engine:", model.complete(order, max_tokens=1).usage.prompt_tokens)
+
+# %% [markdown]
+# ![A conversation as a stack of messages. The system message at the top stays. The oldest messages after it are crossed out. The newest messages at the bottom stay, as many as fit into the budget together with the system message.](images/lab01_window.svg)
+
+# %% [markdown]
+# A simple and good rule: keep the system message, because it holds the instructions. Then keep the newest messages, as many as fit, without
+# gaps. Drop the oldest.
+
+# %% [markdown]
+# ### Exercise 6 · Trim a conversation (3 points)
+#
+# With `count = lambda m: len(m["content"])` (characters stand for tokens here, to keep the sums easy):
+#
+# | message | S (system) | `aaaa` | `bb` | `ccc` |
+# | --- | --- | --- | --- | --- |
+# | cost | 1 | 4 | 2 | 3 |
+#
+# A budget of 10 keeps all; 9 keeps S, `bb`, `ccc`; 5 keeps S and `ccc`; 2 keeps S and `ccc` as well, because the newest message always stays.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "trim"}
+def trim(messages, budget, count):
+    """Shorten a conversation to a budget.
+
+    messages: list of dicts with "role" and "content", oldest first; may be empty. It is not changed.
+    budget: int, tokens that the messages kept may cost together.
+    count: function; takes one message, returns its cost in tokens (int).
+    Returns a new list in the old order:
+    - the system message, if the first message has the role "system": it always stays;
+    - the newest message always stays, even when it breaks the budget;
+    - going back from there, each older message stays as long as everything kept, the system message included, costs at most budget.
+      At the first message that does not fit, stop: everything between it and the system message is dropped, also what would fit.
+    """
+    ### BEGIN SOLUTION
+    head = messages[:1] if messages and messages[0]["role"] == "system" else []
+    rest = messages[len(head) :]
+    left = budget - sum(map(count, head))
+    kept = []
+    for message in reversed(rest):
+        left -= count(message)
+        if kept and left < 0:
+            break
+        kept.insert(0, message)
+    return head + kept
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-trim", "points": 3}
+with check("lab01-trim", hint="Take the system message off first and pay for it; then walk through the rest from the newest to the oldest.") as expect:
+    letters = [("system", "S"), ("user", "aaaa"), ("assistant", "bb"), ("user", "ccc")]
+    chat = [{"role": role, "content": content} for role, content in letters]
+    kept = lambda messages, budget: [m["content"] for m in trim(messages, budget, lambda m: len(m["content"]))]
+    expect.equal(kept(chat, 10), ["S", "aaaa", "bb", "ccc"], "budget 10")
+    expect.equal(kept(chat, 9), ["S", "bb", "ccc"], "budget 9")
+    expect.equal(kept(chat, 5), ["S", "ccc"], "budget 5")
+    expect.equal(kept(chat, 2), ["S", "ccc"], "budget 2: the newest message stays")
+    expect.equal(kept(chat[1:], 5), ["bb", "ccc"], "without a system message")
+    expect.equal(kept([chat[0], chat[2], chat[1], chat[3]], 6), ["S", "ccc"], "no gaps: bb would fit, but aaaa behind it does not")
+    expect.equal(kept([], 5), [], "an empty conversation")
+    expect.equal(len(chat), 4, "length of the list given, which is not changed")
+
+# %% [markdown]
+# Trimming forgets. Summaries and look-ups are gentler ways, and labs 06 and 07 build them. But some form of this function is in every agent.
+
+# %% [markdown]
+# ## 7 · Two clocks: prefill and decode
+#
+# An answer has two phases with different costs.
+#
+# - **Prefill** reads the prompt. All its tokens are known, so the engine takes many of them through the model together.
+# - **Decode** writes the answer. Each token needs the one before it, so they come one at a time.
+#
+# For every token that the model has read, the engine keeps intermediate results, the **KV cache** (keys and values of the attention layers). So no token is
+# read twice, and a next request that begins with the same tokens begins with a full cache.
+
+# %% [markdown]
+# ![Three rows. Prefill: six prompt tokens are read together, and fill six places of the KV cache. Decode: one new token for each step, each adds one place. Next request: the places of the shared beginning are still full, only the new tokens at the end are read.](images/lab01_cache.svg)
+
+# %% [markdown]
+# Measure it. Three prompts of different length, the same number of new tokens at most:
+
+# %%
+def numbers(count):
+    """A prompt of ``count`` numbers; each count begins with another one, so that the cache does not help."""
+    return "Say something about: " + " ".join(str(n) for n in range(count * 10, count * 11))
+
+
+usages = [model.complete(numbers(count), max_tokens=24).usage for count in (10, 25, 60)]
+for u in usages:
+    print(f"prompt {u.prompt_tokens:4} tokens ({u.cached_tokens:2} cached)  prefill {u.prefill_s:6.3f} s   answer {u.completion_tokens:3} tokens  decode {u.decode_s:6.3f} s")
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 2.6))
+rows = [f"{u.prompt_tokens} prompt tokens" for u in usages]
+prefill, decode = [u.prefill_s for u in usages], [u.decode_s for u in usages]
+ax.barh(rows, prefill, color="#0072B2", edgecolor="black", label="prefill")
+ax.barh(rows, decode, left=prefill, color="#E69F00", hatch="//", edgecolor="black", label="decode")
+ax.set(xlabel="seconds, measured in this run", title="Where the time goes")
+ax.legend()
+show(fig, alt="Stacked bars of prefill and decode time. " + "; ".join(f"{r}: {a:.2f} s and {b:.2f} s" for r, a, b in zip(rows, prefill, decode)) + ".")
+
+# %% [markdown]
+# How to read it: prefill grows with the prompt. Decode depends on the *answer's* length, and here it is bounded. Agents have long prompts (instructions,
+# tool descriptions, history) and short answers. So an agent mostly waits for **prefill**, unless the cache helps.
+
+# %% [markdown]
+# Does it? The same long prompt again, and then the same prompt with another ending:
+
+# %%
+for prompt in (numbers(60), numbers(60) + " Be brief."):
+    u = model.complete(prompt, max_tokens=24).usage
+    print(f"prompt {u.prompt_tokens:4} tokens ({u.cached_tokens:3} cached)  prefill {u.prefill_s:6.3f} s")
+
+# %% [markdown]
+# Compare with the last line of the table above. That gives a rule that agents live by: **put first what stays the same, and last what
+# changes.** A clock time at the top of a system message throws the whole cache away at each request.
+
+# %% [markdown]
+# ### Two figures for every stream
+#
+# - **Time to first token** (TTFT): seconds from the request to the first token. It is what a user feels as a pause.
+# - **Decode rate**: tokens per second *after* the first. With `n` tokens there are `n - 1` gaps between the first and the last.
+
+# %% [markdown]
+# ### Exercise 7 · From timestamps to figures (2 points)
+#
+# The request is sent at 10.0 s; tokens arrive at 10.5, 10.6, 10.7 and 10.8 s. The time to first token is 0.5 s. Then three gaps take 0.3 s: 10 tokens per
+# second. So `stream_speed(10.0, [10.5, 10.6, 10.7, 10.8])` is about `(0.5, 10.0)`.
+
+# %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "stream-speed"}
+def stream_speed(sent, arrivals):
+    """Time to first token and decode rate of one stream.
+
+    sent: float, when the request was sent, in seconds.
+    arrivals: list of float, when each token arrived, in seconds, rising; at least one.
+    Returns a tuple of two floats: (time to first token in seconds, tokens per second after the first).
+    The rate is 0.0 if there is only one token, or if all arrived at the same time.
+    """
+    ### BEGIN SOLUTION
+    span = arrivals[-1] - arrivals[0]
+    return arrivals[0] - sent, (len(arrivals) - 1) / span if span > 0 else 0.0
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-stream-speed", "points": 2}
+with check("lab01-stream-speed", hint="Draw the arrivals on a line and count the gaps between them. One token has no gap.") as expect:
+    expect.close(stream_speed(10.0, [10.5, 10.6, 10.7, 10.8]), [0.5, 10.0], "the example")
+    expect.close(stream_speed(0.0, [2.0]), [2.0, 0.0], "a single token")
+    expect.close(stream_speed(1.0, [1.5, 1.5, 1.5]), [0.5, 0.0], "all tokens at once")
+    import time
+
+    arrivals, sent = [], time.perf_counter()
+    for chunk in model.stream("Tell me about the sea.", max_tokens=32):
+        arrivals += [time.perf_counter()] if chunk.text else []
+        usage = chunk.usage
+    ttft, rate = stream_speed(sent, arrivals)
+    print(f"yours:    first token after {ttft:.3f} s, then {rate:.0f} tokens/s")
+    print(f"labkit's: first token after {usage.prefill_s:.3f} s, then {usage.decode_per_s:.0f} tokens/s")
+
+# %% [markdown]
+# The two lines measure the same stream from two sides: you from outside, labkit inside the engine. They need not agree to the last digit.
+# People read a few words a second. Is this model quicker than you read?
+
+# %% [markdown]
+# ## 8 · The honest page: what 135 million parameters get wrong
+#
+# A fluent answer looks right. So do not look: **score by code**. Fifteen questions of five kinds, each with a few choices and one
+# right answer. None was left out because of its result.
+
+# %%
+QUESTIONS = [
+    ("fact", "What is the capital of France?", ["London", "Paris", "Madrid", "Rome"], "Paris"),
+    ("fact", "Which planet is closest to the Sun?", ["Mercury", "Venus", "Mars", "Jupiter"], "Mercury"),
+    ("fact", "What do bees make?", ["milk", "paper", "honey", "salt"], "honey"),
+    ("arithmetic", "What is 17 + 26?", ["34", "42", "43", "53"], "43"),
+    ("arithmetic", "What is 7 * 8?", ["54", "63", "72", "56"], "56"),
+    ("arithmetic", "What is 100 - 37?", ["63", "73", "67", "53"], "63"),
+    ("letters", "How many times does the letter r occur in the word strawberry?", ["1", "2", "3", "4"], "3"),
+    ("letters", "How many letters does the word bread have?", ["4", "5", "6", "7"], "5"),
+    ("letters", "What is the last letter of the word robot?", ["r", "b", "t", "o"], "t"),
+    ("negation", "Which of these is not a fruit?", ["apple", "pear", "hammer", "plum"], "hammer"),
+    ("negation", "Which of these cannot fly?", ["eagle", "elephant", "pigeon", "swallow"], "elephant"),
+    ("negation", "A box is not red and not blue. Which colour can it be?", ["red", "blue", "green"], "green"),
+    ("routing", "A customer writes: 'I was charged twice.' Which team should answer?", ["billing", "technical", "scheduling"], "billing"),
+    ("routing", "A customer writes: 'The app crashes.' Which team should answer?", ["billing", "technical", "scheduling"], "technical"),
+    ("routing", "A customer writes: 'Move my appointment to Friday.' Which team should answer?", ["billing", "technical", "scheduling"], "scheduling"),
+]
+
+# %% [markdown]
+# A program must find the decision in the text. Ours is simple: the first choice that occurs as a whole word. If there is none, the
+# answer is *unusable*, whatever it says.
+
+# %% tags=["nbval-check-output"]
+import re
+
+
+def read_choice(text, choices):
+    """The first of the choices that occurs in the text as a whole word, or None."""
+    found = re.search(r"\b(" + "|".join(map(re.escape, choices)) + r")\b", text, re.IGNORECASE)
+    return next((c for c in choices if found and c.lower() == found[0].lower()), None)
+
+
+print(read_choice("I think it is Paris, not Rome.", ["Rome", "Paris"]), read_choice("Who knows?", ["Rome", "Paris"]))
+
+# %% [markdown]
+# First way: ask the question, read the free text. Sixteen tokens are room for an answer, not for a lecture.
+
+# %%
+free = []
+for kind, question, choices, right in QUESTIONS:
+    text = model.complete(question, max_tokens=16).text
+    free.append(read_choice(text, choices))
+    print(f"{kind:10} {right:10} {'right' if free[-1] == right else 'wrong' if free[-1] else 'unusable':8} {text!r}")
+
+# %% [markdown]
+# Read every line: the kind, the right answer, the verdict, the text. Some texts are wrong. Some are nearly right, or would get there
+# later, but a program cannot use them. Perhaps our reader is unfair to one or two; you can see which. That is why raw answers belong on an honest page.
+
+# %% [markdown]
+# Perhaps the model only did not know what we wanted. Second way: **name the choices** in the prompt. Now free text and reader have the same information.
+
+# %%
+named = []
+for kind, question, choices, right in QUESTIONS:
+    text = model.complete(f"{question} Choose one: {', '.join(choices)}.", max_tokens=16).text
+    named.append(read_choice(text, choices))
+    print(f"{kind:10} {right:10} {'right' if named[-1] == right else 'wrong' if named[-1] else 'unusable':8} {text!r}")
+
+# %% [markdown]
+# Count the unusable answers in both tables. Naming the choices mends much of the *form*. Whether it mends the *content* is another question;
+# section 9 puts the figures side by side.
+
+# %% [markdown]
+# ### Following a format
+#
+# Programs need form. Three instructions, three tests by code:
+
+# %%
+import json
+
+FORMATS = [
+    ("Write exactly three words about the sea.", lambda text: len(text.split()) == 3),
+    ("Answer with yes or no only: is ice cold?", lambda text: text.strip(" .").lower() in ("yes", "no")),
+    ("Give me the capital of Italy as JSON with the keys city and country.", lambda text: set(json.loads(text)) == {"city", "country"}),
+]
+for prompt, test in FORMATS:
+    text = model.complete(prompt, max_tokens=40).text
+    try:
+        obeyed = test(text)
+    except ValueError:
+        obeyed = False
+    print(f"{'obeyed' if obeyed else 'not obeyed':10} {text!r}")
+
+# %% [markdown]
+# A strict test is not petty: the next line of your program would be `json.loads(text)`.
+
+# %% [markdown]
+# ## 9 · What engineering can mend
+#
+# ### Score the choices instead of reading prose
+#
+# If there are only a few possible answers, do not let the model write at all. Ask its probabilities: how likely is each choice as the
+# **next words**? You can do that by hand: logits, softmax, look up the choice's token.
+
+# %%
+from labkit.sampling import log_softmax
+
+question, choices = "What is the capital of France?", ["London", "Paris", "Madrid", "Rome"]
+logprobs = log_softmax(model.logits(question))
+for choice in choices:
+    ids = model.tokenize(choice)
+    print(f"{choice:8} {len(ids)} token   log-probability {logprobs[ids[0]]:.3f}")
+
+# %% [markdown]
+# Log-probabilities are below 0; nearer to 0 is more probable. A choice of several tokens gets the sum over its tokens, each after the ones before.
+# `model.score` does that for all choices, and adds their shares among themselves:
+
+# %%
+for item in model.score(question, choices):
+    print(f"{item.choice:8} log-probability {item.logprob:.3f}   share {item.probability:.2f}")
+
+# %% [markdown]
+# The same numbers as by hand, sorted. Look at who wins, and recall what free text made of this question. The free answer fell over its first token.
+# Among the four choices, that token is not even a candidate.
+
+# %% [markdown]
+# Third way, then: score the choices, for all fifteen questions. No answer can be unusable now, by construction.
+
+# %%
+scored = []
+for kind, question, choices, right in QUESTIONS:
+    best = model.score(question, choices)[0]
+    scored.append(best.choice)
+    print(f"{kind:10} {right:10} {'right' if best.choice == right else 'wrong':6} {best.choice:10} share {best.probability:.2f}")
+
+# %% [markdown]
+# Now all three ways beside each other, with the most honest column of all: how many a **blind guess** would get right on average.
+
+# %%
+ways = {"free text": free, "choices named": named, "choices scored": scored}
+kinds = list(dict.fromkeys(q[0] for q in QUESTIONS))
+print(f"{'right answers':16}", *(f"{kind:>11}" for kind in [*kinds, "all", "unusable"]))
+for name, answers in ways.items():
+    hits = [sum(a == q[3] for a, q in zip(answers, QUESTIONS) if q[0] == kind) for kind in kinds]
+    print(f"{name:16}", *(f"{n:11}" for n in [*hits, sum(hits), answers.count(None)]))
+guess = [sum(1 / len(q[2]) for q in QUESTIONS if q[0] == kind) for kind in kinds]
+print(f"{'blind guess':16}", *(f"{n:11.1f}" for n in [*guess, sum(guess), 0]))
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 3))
+for i, ((name, answers), colour, hatch) in enumerate(zip(ways.items(), ["#0072B2", "#E69F00", "#009E73"], ["", "//", ".."])):
+    hits = [sum(a == q[3] for a, q in zip(answers, QUESTIONS) if q[0] == kind) for kind in kinds]
+    ax.bar(np.arange(5) + 0.27 * i, hits, 0.27, color=colour, hatch=hatch, edgecolor="black", label=name)
+ax.plot(np.arange(5) + 0.27, guess, "k_", markersize=42, label="blind guess")
+ax.set(ylabel="right answers of 3", yticks=range(4), ylim=(0, 4.4), title="One model, the same questions, three ways to read it")
+ax.set_xticks(np.arange(5) + 0.27, kinds)
+ax.legend(ncols=2, fontsize=8, loc="upper center")
+show(fig, alt="Right answers of 15: " + ", ".join(f"{name} {sum(a == q[3] for a, q in zip(answers, QUESTIONS))}" for name, answers in ways.items()) + f", blind guess {sum(guess):.1f}. Bars show them by kind of question.")
+
+# %% [markdown]
+# How to read it:
+#
+# - From the first row to the last the model is the same; only the **engineering around it** differs.
+# - Look at *unusable* first: it should fall from row to row, and be 0 in the last one.
+# - Then compare each kind with the blind guess. Where the bars stay near the mark, no way of reading helps: the knowledge is not there.
+# - Fifteen questions are few. One lucky answer changes a bar by a third. Lab 10 teaches how many cases a claim needs.
+
+# %% [markdown]
+# ### Bind the form with a schema
+#
+# For output with a structure there is a second tool: forbid every token that would break a given schema (their logits become `-inf`, which your softmax
+# can handle). The same JSON request as above:
+
+# %%
+text_field = {"type": "string", "maxLength": 20}
+schema = {"type": "object", "properties": {"city": text_field, "country": text_field}, "required": ["city", "country"], "additionalProperties": False}
+bound = model.complete(FORMATS[2][0], max_tokens=60, schema=schema)
+print(bound)
+print("test passed:", FORMATS[2][1](bound.text))
+
+# %% [markdown]
+# The form is right. Now look at the *values*. **A schema guarantees the form, never the truth.**
+
+# %% [markdown]
+# ### Let a tool do it
+#
+# Arithmetic and letters need no language model at all:
+
+# %% tags=["nbval-check-output"]
+print(17 + 26, 7 * 8, 100 - 37, "strawberry".count("r"), len("bread"), "robot"[-1])
+
+# %% [markdown]
+# Exact, in microseconds. The model's task shrinks to two decisions: *which* tool, with *which* arguments. Both can be scored or bound by a schema.
+# That is the main idea of this course:
+#
+# | weakness | what an engineer does | lab |
+# | --- | --- | --- |
+# | unusable form | score choices, bind a schema | 05 |
+# | arithmetic, letters, dates | tools | 02, 05 |
+# | facts | look them up in documents | 07 |
+# | hard questions | hand them to a larger model | 08 |
+# | still wrong sometimes | checks, limits, escalation, evaluation | 06, 10, 11 |
+
+# %% [markdown]
+# ## 10 · How to choose a bigger model
+#
+# Three questions, in this order:
+#
+# 1. **Does it fit?** The file must fit on the disk, the weights and the KV cache into free memory.
+# 2. **Is it quick enough?** Decode reads all weights once for each token. So the rate falls about as the file grows: half the speed for twice the
+#    file, as a first guess.
+# 3. **Is it good enough?** No table can say that for *your* task. Collect twenty or forty of your own cases and count, as in section 9.
+
+# %%
+import psutil
+from labkit.models import catalogue
+
+free_mb = psutil.virtual_memory().available / 1e6
+here = catalogue().get(model.backend.name.split(":", 1)[1])
+print(f"free memory now: {free_mb:,.0f} MB; measured here: {usages[0].decode_per_s:.0f} tokens/s")
+print(f"{'model':24} {'parameters':>10} {'file MB':>8} {'RAM MB':>7}  fits  tokens/s (estimate)")
+for row in catalogue().values():
+    estimate = usages[0].decode_per_s * here.size_mb / row.size_mb if here else float("nan")
+    print(f"{row.title:24} {row.parameters:>10} {row.size_mb:8} {row.ram_mb:7}  {'yes' if row.ram_mb < free_mb else 'no':4}  {estimate:8.1f}")
+
+# %% [markdown]
+# File sizes come from the catalogue; the RAM column is an estimate for all but the embedded model. The last column is the rule of
+# thumb applied to the rate that you measured, **not** a measurement. Lab 03 measures, and shows how quantization makes a model smaller. Also mind the
+# licence, the languages, and the longest context that a model was trained for.
+
+# %% [markdown]
+# **To switch**, pull a model once in a terminal with `labkit models pull qwen2.5-0.5b` (this needs the network), and change the load line to
+# `model = labkit.load("llamacpp:qwen2.5-0.5b")`. Or leave the notebook alone and set `LABKIT_BACKEND=llamacpp:qwen2.5-0.5b` before Jupyter starts.
+# Then run everything again and compare sections 7 and 9. The price and the gain are both on your screen. (Texts that belong to this model, such as
+# its default system message, will differ.)
+
+# %% [markdown] nbgrader={"schema_version": 3, "grade": true, "solution": true, "locked": false, "task": false, "grade_id": "lab01-written", "points": 3}
+# **Question.** A colleague builds a support agent on this model. It must send each message to one of three teams. It writes free text at temperature 0.8, and it often
+# errs. The colleague says: "I will set the temperature to 0, then it makes no more mistakes."
+#
+# Answer in about ten sentences, with what you saw in *your* run: (a) What does temperature 0 change, and what can it not change?
+# (b) Which way of reading the model would you use for this decision, what does it guarantee, and what not? (c) How would you find out whether it is good
+# enough, and what do you compare it with?
+#
+# ### BEGIN SOLUTION
+# A good answer has these points; a point for each part.
+#
+# (a) Temperature scales the logits before the softmax and never changes their order. At 0 the most probable token is always taken: answers become repeatable,
+# and no unlikely token derails a text. If the most probable token is wrong, the answer is wrong every time. No knowledge is added; greedy free text in section 8
+# was wrong or unusable for many questions (cites own figures).
+#
+# (b) Score the three team names by log-probability and take the best (or bind the output to an enum by a schema). The answer is always exactly one
+# of the three teams, so none is unusable, and it needs no generated prose. It does not guarantee that the team is right; a choice can also be favoured
+# because it is a frequent word or has fewer tokens.
+#
+# (c) Collect labelled messages from the real task, enough of them (fifteen are too few), and count right answers for each team. Compare with blind guessing or with always the
+# most frequent team, with free text, and with a larger model; also compare time. Then decide about a threshold below which a person or a larger
+# model takes over.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## Recap
+#
+# - A model reads **one text**: the chat template turns messages into it. It remembers nothing; you send the history again.
+# - It gives **logits** for every token of the vocabulary. Softmax makes probabilities of them, temperature sharpens or flattens them.
+# - **Greedy** takes the top, **sampling** draws, **top-k** and **top-p** cut the tail. A loop makes text of it, one token at a time.
+# - Everything must fit into the **context window**. Trim on purpose.
+# - **Prefill** reads, **decode** writes. A stable beginning of the prompt saves prefill through the KV cache.
+# - A 135M model is fluent long before it is right. **Score choices, bind schemas, use tools, and measure.**
+
+# %% [markdown]
+# ## Break it
+#
+# Predict first, then try. Make new cells at the end of the notebook.
+#
+# 1. Give `model.complete` a system message of your own that says it is a pirate. How many prompt tokens does it save or cost against the default one?
+# 2. Ask a fact in your own language. Compare tokens, prefill and answer with the English question.
+# 3. Call `model.complete(…, temperature=5.0)`. Then add `top_k=2`. Why is it suddenly tame?
+# 4. Write `"user"` in place of `"assistant"` in the opened turn of your `chatml`, and let `model.logits(text, raw=True)` continue it. Recall the note on safety: what did
+#    the control tokens become?
+# 5. Score the team names in capitals (`"BILLING"`). Do the winners stay? Compare `tokens` of each choice: a long choice has more tokens to pay for.
+# 6. Raise `max_tokens` from 16 to 60 in the first table of section 8. Does the verdict column improve? What does it cost in seconds?
+# 7. Put `time.time()` at the beginning of a long prompt and ask twice. What happens to the cached tokens?
+
+# %% [markdown]
+# ## What is next
+#
+# In **Lab 02 · Four kinds of agent** you build agents without any language model first: a thermostat, a vacuum cleaner, a route planner, a recommender. Then
+# an SLM moves in, and the lab ends with a first tool-using agent of fifteen lines, made from what you saw today: choose by score, fill in by schema, run
+# a tool, show the model its result.
