@@ -8,6 +8,7 @@ stderr.
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def check(name: str, hint: str = "") -> Iterator[Expect]:
     Raises:
         CheckFailed: The body compared something that differs, raised an error, or compared nothing.
     """
-    if not name.replace("-", "").replace("_", "").isalnum():
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # what nbgrader allows as a grade_id
         raise ConfigError(f"{name!r} is no check id.", "Use letters, digits, - and _ only.")
     expect = Expect()
     try:

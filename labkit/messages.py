@@ -81,7 +81,7 @@ def as_messages(value: MessagesLike) -> tuple[Message, ...]:
     Raises:
         ConfigError: The value is none of these, or a role is unknown.
     """
-    items = [value] if isinstance(value, str | Message | Mapping) else list(value)
+    items = value if isinstance(value, list | tuple) else [value]
     return tuple(_as_message(item) for item in items)
 
 

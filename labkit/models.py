@@ -85,7 +85,7 @@ def locate(runtime: str, model: str, settings: Settings) -> Path:
         path = Path(model).expanduser()
         if not path.is_file():
             raise ModelFileError(f"There is no file {path}.", "Check the path after `llamacpp:`.")
-        _check_magic(path)
+        _check_magic(path, "Give a file that begins with the four letters GGUF.")
         return path
     row = find(model)
     if row.runtime != runtime:
@@ -133,7 +133,7 @@ def verify(path: Path, row: Model, settings: Settings) -> None:
         raise ModelFileError(
             f"{path} has {stat.st_size:,} bytes and should have {row.size:,}: it is cut or altered.", mend
         )
-    _check_magic(path)
+    _check_magic(path, mend)
     memory = _Remembered(settings.cache / "verified.json")
     expected = row.sha256 or memory.expected(path)
     if not expected or memory.knows(path, expected):
@@ -191,12 +191,10 @@ def version(package: str) -> str | None:
         return None
 
 
-def _check_magic(path: Path) -> None:
+def _check_magic(path: Path, mend: str) -> None:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise ModelFileError(
-                f"{path} is not a GGUF file.", "Give a file that begins with the four letters GGUF."
-            )
+            raise ModelFileError(f"{path} is not a GGUF file.", mend)
 
 
 class _Remembered:

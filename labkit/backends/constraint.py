@@ -6,6 +6,7 @@ cannot convert into "any JSON"; llguidance computes a mask from a trie and repor
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -71,7 +72,9 @@ class Masks:
         from llguidance.llamacpp import lltokenizer_from_vocab
 
         if self._tokenizer is None:
-            self._tokenizer = lltokenizer_from_vocab(self._engine.vocab)
+            with warnings.catch_warnings():  # it still calls a llama.cpp function by its old name
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._tokenizer = lltokenizer_from_vocab(self._engine.vocab)
         text = (
             compile_schema(request.schema)
             if request.schema is not None

@@ -11,6 +11,7 @@ several threads can stream at once and an abandoned stream blocks nobody.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.backends.threads import IdleCores, limit_spinning
+from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
 
@@ -61,20 +62,24 @@ class Engine:
     def __init__(
         self, path: Path, *, context: int, batch: int, threads: int, gpu_layers: int, mlock: bool
     ) -> None:
-        limit_spinning()
         import llama_cpp
-        from llama_cpp._logger import set_verbose
 
-        set_verbose(False)
+        logging.getLogger("llama-cpp-python").setLevel(
+            logging.CRITICAL
+        )  # what goes wrong is raised, not written
         self.c: Any = llama_cpp
         self._ctx = None
         self._idle = IdleCores(threads)
         model_params = llama_cpp.llama_model_default_params()
         model_params.n_gpu_layers = 999 if gpu_layers < 0 else gpu_layers
         model_params.use_mlock = mlock
-        self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
+        with _quiet(llama_cpp) as said:
+            self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
         if not self._model:
-            raise ModelFileError(f"llama.cpp cannot read {path}.", "Run `labkit doctor`; it checks the file.")
+            reason = f": {said[0].strip()}" if said else ""
+            raise ModelFileError(
+                f"llama.cpp cannot read {path}{reason}.", "Download it again, or run `labkit doctor`."
+            )
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self._model)
         self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.context = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
@@ -89,7 +94,8 @@ class Engine:
             gpu_layers == 0
         ):  # on a CPU, flash attention read prompts 10% faster but halved decoding at 1,000 tokens
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self._ctx: Any = llama_cpp.llama_init_from_model(self._model, params)
+        with _quiet(llama_cpp):
+            self._ctx: Any = llama_cpp.llama_init_from_model(self._model, params)
         if not self._ctx:
             self.close()
             raise BackendError(
@@ -168,6 +174,9 @@ class Engine:
                 slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
             if slot is not donor and shared > _shared(slot.tokens, prompt):
                 self._copy(donor, slot, shared)
+            # llama.cpp rounds a batch of one token differently from a larger one. Reading the last two again, always
+            # together, makes a prompt's logits the same whether it was cached or not.
+            self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
             slot.thread, slot.used = me, next(self._clock)
             self.c.llama_set_n_threads(self._ctx, n := self._idle.now(), n)
         try:
@@ -202,11 +211,6 @@ class Engine:
             except BaseException:  # also Ctrl-C: what the cache holds now is not known
                 self._forget(slot, 0)
                 raise
-
-    @staticmethod
-    def shared(slot: Slot, tokens: Sequence[int]) -> int:
-        """How many of the tokens the slot already holds."""
-        return _shared(slot.tokens, tokens)
 
     def score(self, slot: Slot, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability (natural log) of each choice's tokens after the prompt, which is read once.
@@ -285,6 +289,23 @@ class Engine:
         self._forget(slot, 0)
         self.c.llama_memory_seq_cp(self._memory, donor.sequence, slot.sequence, 0, n)
         slot.tokens = donor.tokens[:n]
+
+
+@contextmanager
+def _quiet(llama_cpp: Any) -> Iterator[list[str]]:
+    """Collect what llama.cpp reports as errors, instead of letting it write to stderr."""
+    said: list[str] = []
+
+    @llama_cpp.llama_log_callback
+    def listen(level: int, text: bytes, _data: object) -> None:
+        if level == 3:  # GGML_LOG_LEVEL_ERROR
+            said.append(text.decode("utf-8", "replace"))
+
+    llama_cpp.llama_log_set(listen, ctypes.c_void_p(0))
+    try:
+        yield said
+    finally:
+        llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, ctypes.c_void_p(0))
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:

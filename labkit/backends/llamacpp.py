@@ -15,6 +15,7 @@ from labkit.backends.base import scored
 from labkit.backends.constraint import Masks
 from labkit.backends.llama_engine import Engine
 from labkit.backends.text import StopFilter
+from labkit.backends.threads import limit_spinning
 from labkit.config import Settings
 from labkit.errors import BackendError, BackendUnavailable, ContextOverflow
 from labkit.messages import Capabilities, Chunk, Health, Message, Request, Scored, TokenLogprob, Usage
@@ -59,6 +60,7 @@ class LlamaCppBackend:
         if self._engine is not None:
             return
         path = models.locate("llamacpp", self._model, self._settings)
+        limit_spinning()
         try:
             from llama_cpp.llama_chat_format import Jinja2ChatFormatter
         except ImportError as error:
@@ -100,7 +102,7 @@ class LlamaCppBackend:
         rng = np.random.default_rng(request.seed)
         text, held = StopFilter(request.stop), ()
         with engine.slot(prompt) as slot:
-            tokens, cached = list(prompt), min(engine.shared(slot, prompt), len(prompt) - 1)
+            tokens, cached = list(prompt), len(slot.tokens)
             limit = min(request.max_tokens, engine.context - len(prompt))
             first = last = None
             finish = "length"

@@ -17,7 +17,7 @@ import time
 import psutil
 
 SPIN = "2000"
-WINDOW_S = 0.2
+WINDOW_S = 0.1
 
 
 def limit_spinning() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit import models
 from labkit.backends.llamacpp import LlamaCppBackend
-from labkit.backends.threads import default_threads
+from labkit.backends.threads import default_threads, limit_spinning
 from labkit.bench.figures import Figure, median
 from labkit.client import Client
 from labkit.config import settings
@@ -42,6 +42,7 @@ def run(*, full: bool = False) -> list[Figure]:
     chosen = settings(threads=threads, context=2048)
     backend = LlamaCppBackend("smollm2-135m", chosen)
     path = models.locate("llamacpp", "smollm2-135m", chosen)
+    limit_spinning()
     from llama_cpp import Llama
 
     bare: Any = Llama(

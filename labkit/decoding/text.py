@@ -29,10 +29,12 @@ STOPWORDS = frozenset(
     " through to too under until up us using was we were what when where which while who whom whose why will with would you your".split()
 )
 
+ABBREVIATIONS = frozenset("mr mrs ms dr prof st mt jr sr inc ltd co corp vs no".split())
+
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<sign>[-−])?(?P<currency>[$€£¥])?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?|\.\d+)"
     r"(?:(?P<exp>[eE][-+]?\d+)|\s?[x×*]\s?10\s?\^\s?(?P<power>[-+]?\d+))?"
-    r"(?:(?P<ordinal>st|nd|rd|th)\b|(?P<suffix>[kKMB]|bn)\b|\s?(?P<percent>%|percent\b|per cent\b)"
+    r"(?:(?P<ordinal>st|nd|rd|th)\b|(?P<suffix>k|M|B|bn)\b|\s?(?P<percent>%|percent\b|per cent\b)"
     r"|[\s-](?P<large>hundred|thousand|million|billion|trillion)\b)?"
 )
 _QUOTED = re.compile(r"(?<!\w)(['\"“‘`])(.+?)(?:(?<=[^\s])['\"”’`])(?!\w)")
@@ -144,7 +146,9 @@ def read(text: str) -> Reading:
     words = tuple(_words(text))
     quotes = tuple(Span(*m.span(2)) for m in _QUOTED.finditer(text))
     dates = tuple(_dates(text))
-    numbers = tuple(sorted([*_figures(text), *_number_words(words)], key=lambda n: n.span.start))
+    figures = list(_figures(text))
+    spelled = [n for n in _number_words(words) if not any(n.span.overlaps(f.span) for f in figures)]
+    numbers = tuple(sorted([*figures, *spelled], key=lambda n: n.span.start))
     return Reading(text, words, numbers, dates, quotes, stems(text))
 
 

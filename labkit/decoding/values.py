@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from labkit.decoding.text import Number, Reading, Span, date_pattern, lists, read, runs, stems
+from labkit.decoding.text import ABBREVIATIONS, Number, Reading, Span, date_pattern, lists, read, runs, stems
 from labkit.messages import JsonSchema
 
 MAX_WORDS = 8
@@ -70,6 +70,12 @@ class Candidate:
 
 
 _DEFAULT = re.compile(r"(?i)[^.(]*\bdefault(?:s|ed)?\b.*$")
+_STATED = re.compile(
+    r"""(?x) \b[Dd]efault(?:s|ed)?\b (?:\ value|\ unit)? (?:\ is|\ to|\ be|:|\ of|\ as|=|,)* \s*
+    (?: ['"‘“]([^'"’”]+)['"’”]
+      | (?!is\b|to\b|that\b|be\b|not\b|use\b|no\b|the\b|empty\b|none\b|None\b|current\b|if\b|\.)([-+]?[\d.]+(?:e[-+]?\d+)?\b|[A-Za-z][\w/%-]*(?:\ [A-Z]\w*|\ of\ [A-Z]\w*)*) )
+    | ['"‘“]([^'"’”]+)['"’”] \ (?:as|is|by)\ (?:the\ )?default"""
+)
 _OPTIONS = re.compile(r"['\"‘“]([^'\"’”]{1,40})['\"’”]")
 
 
@@ -95,12 +101,8 @@ def default(leaf: Leaf) -> Any:
     """The default that the schema or its description names; ``OMIT`` if neither does."""
     if "default" in leaf.schema:
         return leaf.schema["default"]
-    found = re.search(
-        r"(?i)\bdefault(?:s|ed)?(?: value| unit)?(?: is| to|:| of|=)* *(?:set to |assumed )?['\"]?([\w./%-]+(?: [A-Z]\w*)*)",
-        leaf.description,
-    )
-    found = found or re.search(r"['\"]([^'\"]+)['\"] (?:as|is|by) (?:the )?default", leaf.description)
-    return found[1].rstrip(".") if found else OMIT
+    found = _STATED.search(leaf.description)
+    return (found[1] or found[2] or found[3]).rstrip(".") if found else OMIT
 
 
 def options(leaf: Leaf) -> list[Any]:
@@ -147,6 +149,8 @@ def _strings(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
     for found in reading.dates:
         if pattern and (written := found.write(pattern)):
             yield Candidate(written, (found.span,), "date")
+        if not pattern and found.day and found.year:
+            yield Candidate(found.write("yyyy-mm-dd"), (found.span,), "date")
         yield Candidate(reading[found.span], (found.span,), "date")
     for span in reading.quotes:
         yield Candidate(reading[span].rstrip(","), (span,), "quote")
@@ -301,6 +305,8 @@ def _word_runs(reading: Reading) -> Iterator[tuple[Span, ...]]:
         if joining:
             if run[-1]:
                 run.append([])
+        elif word.text.lower() in ("the", "a", "an") and not run[-1] and len(run) > 1:
+            continue
         elif (word.stop and not word.capital) or word.text.endswith(":"):
             found.append(run)
             run = [[]]
@@ -317,10 +323,13 @@ def _word_runs(reading: Reading) -> Iterator[tuple[Span, ...]]:
         parts = [p for p in parts if p]
         if len(parts) < 2:
             continue
-        for cut in range(min(3, len(parts[0]))):
-            for keep in range(len(parts[-1]), max(0, len(parts[-1]) - 3), -1):
-                trimmed = [parts[0][cut:], *parts[1:-1], parts[-1][:keep]]
-                yield tuple(Span(words[p[0]].span.start, words[p[-1]].span.end) for p in trimmed)
+        for part in (parts, parts[1:], parts[:-1]):
+            if len(part) < 2:
+                continue
+            for cut in range(min(3, len(part[0]))):
+                for keep in range(len(part[-1]), max(0, len(part[-1]) - 3), -1):
+                    trimmed = [part[0][cut:], *part[1:-1], part[-1][:keep]]
+                    yield tuple(Span(words[p[0]].span.start, words[p[-1]].span.end) for p in trimmed)
 
 
 def _fits(values: list[object], kind: str) -> bool:
@@ -358,6 +367,8 @@ def _breaks(left: Any, right: Any) -> bool:
     """Whether a phrase may not run on from one word to the next."""
     if right.before.strip("(") or "(" in right.before:
         return True
+    if left.after == "." and left.text.lower() in ABBREVIATIONS:
+        return False
     if "," in left.after:
         return not (left.after == "," and left.capital and right.capital)
     return bool(left.after)
