@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +61,7 @@ class Expect:
 
 
 @contextmanager
-def check(name: str, hint: str = "") -> Iterator[Expect]:
+def check(name: str, hint: str = "") -> Generator[Expect]:
     """Run the body as one check.
 
     Args:

@@ -113,17 +113,19 @@ def check(
     if as_json:
         print(json.dumps({"outcomes": [asdict(o) for o in report.outcomes], "notes": report.notes}, indent=2))
         raise typer.Exit(1 if failed else 0)
-    table = Table("check", "result", "points", *(["judge"] if judge else []), "what to do")
+    table = Table("check", "result", "points", *(["judge"] if judge else []))
     for o in report.outcomes:
         result = {None: "by hand", True: "PASS", False: "FAIL"}[o.passed]
         earned = "?" if o.passed is None else f"{o.points if o.passed else 0:g}"
-        verdict = (
-            [f"{o.verdict.earned:g} of {o.verdict.points:g} {o.verdict.reason}" if o.verdict else ""]
-            if judge
-            else []
-        )
-        table.add_row(o.check, result, f"{earned} of {o.points:g}", *verdict, "" if o.passed else o.message)
+        verdict = [f"{o.verdict.earned:g} of {o.verdict.points:g}" if o.verdict else ""] if judge else []
+        table.add_row(o.check, result, f"{earned} of {o.points:g}", *verdict)
     console.print(table)
+    for o in report.outcomes:
+        if o.passed is False:
+            print(f"\n{o.message}")
+        if o.passed and o.verdict and o.verdict.reason:
+            print(f"\n{o.check} passes here, but not before the judge: {o.verdict.reason}.")
+    print()
     for note in report.notes:
         print(f"note: {note}")
     automatic = [o for o in report.outcomes if o.passed is not None]

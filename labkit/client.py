@@ -104,13 +104,25 @@ class Client:
         """The text that the model really reads: the chat template filled in."""
         return self._ask(OpenModel, "logits").render(as_messages(messages))
 
-    def logits(self, prompt: MessagesLike, *, raw: bool = False) -> Logits:
-        """Next-token logits, shape (vocabulary,): after a conversation, or with ``raw`` after a text as it stands."""
-        if raw and not isinstance(prompt, str):
+    def encode(self, messages: MessagesLike) -> list[int]:
+        """Token ids of a conversation as the model reads it: ``len`` of them is what a prompt costs."""
+        return self._ask(OpenModel, "logits").encode(as_messages(messages))
+
+    def logits(self, prompt: MessagesLike | Sequence[int], *, raw: bool = False) -> Logits:
+        """Next-token logits, shape (vocabulary,).
+
+        Args:
+            prompt: A conversation; or token ids, which are read as they stand.
+            raw: Read a text as it stands, without the chat template.
+        """
+        model = self._ask(OpenModel, "logits")
+        if isinstance(prompt, list | tuple) and prompt and all(isinstance(item, int) for item in prompt):
+            return model.logits([int(item) for item in prompt])  # type: ignore[arg-type]
+        if not raw:
+            return model.logits(model.encode(as_messages(prompt)))  # type: ignore[arg-type]
+        if not isinstance(prompt, str):
             raise ConfigError("raw=True takes a text.", "Pass a string, or leave raw out.")
-        return self._ask(OpenModel, "logits").logits(
-            prompt if raw and isinstance(prompt, str) else as_messages(prompt)
-        )
+        return model.logits(model.tokenize(prompt))
 
     def health(self) -> Health:
         """Whether the backend can answer now."""

@@ -47,7 +47,7 @@ def solution(lab: Lab) -> NotebookNode:
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     _set_ids(notebook, lab)
-    notebook.metadata["labkit"]["edition"] = _digest(notebook)
+    notebook.metadata.labkit.edition = _digest(notebook)
     return notebook
 
 
@@ -56,7 +56,8 @@ def student(lab: Lab) -> NotebookNode:
     from nbgrader import preprocessors as pre
     from traitlets.config import Config
 
-    notebook, resources = solution(lab), {}
+    notebook: Any = solution(lab)
+    resources: Any = {}
     quiet = Config()
     for step in (pre.CheckCellMetadata, pre.ClearSolutions, pre.ClearHiddenTests, pre.ClearMarkScheme, pre.LockCells,
                  pre.ClearOutput, pre.ComputeChecksums):  # fmt: skip
@@ -70,7 +71,7 @@ def executed(lab: Lab, work: Path) -> NotebookNode:
     Raises:
         LabError: A cell failed.
     """
-    notebook = solution(lab)
+    notebook = _one_folder_down(solution(lab))
     about = "from labkit.editions import about_this_run\n\nprint(about_this_run())"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(about, id=ABOUT_ID))
     with kernel.start(notebook, work, cell_timeout_s=120, total_s=600) as running:
@@ -107,7 +108,7 @@ def drift(lab: Lab) -> list[str]:
     problems: list[str] = []
     for name, made, path in (
         ("student", student(lab), lab.student),
-        ("solution", solution(lab), lab.solution),
+        ("solution", _one_folder_down(solution(lab)), lab.solution),
     ):
         if not path.is_file():
             problems.append(f"{lab.id}: the {name} edition is missing")
@@ -117,6 +118,14 @@ def drift(lab: Lab) -> list[str]:
         if _shape(there) != _shape(made):
             problems.append(f"{lab.id}: the {name} edition differs from its source")
     return [f"{problem}; run `labkit build {lab.id}`" for problem in problems]
+
+
+def _one_folder_down(notebook: NotebookNode) -> NotebookNode:
+    """Pictures as seen from ``solutions/``."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](images/", "](../images/")
+    return notebook
 
 
 def _shape(notebook: NotebookNode) -> list[Any]:

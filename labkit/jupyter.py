@@ -16,6 +16,11 @@ from labkit.doctor import free_port
 from labkit.errors import BackendUnavailable
 
 
+WARM_UP = "import matplotlib.pyplot, labkit; labkit.load()"
+"""Run once beside JupyterLab: compiles modules, builds matplotlib's font cache (whose message would go to a cell's
+stderr), verifies the model's checksum and brings its file into memory, so that the first cell answers quickly."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A JupyterLab that has been started.
@@ -66,6 +71,7 @@ def start(notebook: Path, port: int, browser: bool) -> Server:
         **os.environ,
         "JUPYTER_TOKEN": token,
     }  # not on the command line, which other users can read
+    subprocess.Popen([sys.executable, "-c", WARM_UP], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     process = subprocess.Popen(command, env=environment)
     return Server(f"http://127.0.0.1:{port}{page}?token={token}", process)
 

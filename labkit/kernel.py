@@ -6,7 +6,7 @@ import ast
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ class Kernel:
         return (failures[-1].ename, failures[-1].evalue) if failures else ("", "")
 
     def ask(self, question: Mapping[str, Any]) -> Any:
-        """Ask ``labkit.grading.bridge`` inside the kernel; only JSON crosses.
+        """Ask ``labkit.bridge`` inside the kernel; only JSON crosses.
 
         Raises:
             LabError: The kernel is gone, does not answer in time, or answers too much.
@@ -84,15 +84,13 @@ class Kernel:
             raise LabError(
                 "The kernel is no longer there.", "A cell before did not come back; mend it first."
             )
-        code = (
-            f"__import__('labkit.grading.bridge', fromlist=['_']).answer({json.dumps(question)!r}, globals())"
-        )
+        code = f"__import__('labkit.bridge', fromlist=['_']).answer({json.dumps(question)!r}, globals())"
         timeout = max(1.0, min(self._cell_timeout_s, self._deadline - time.monotonic()))
         kc: Any = self._client.kc
         try:
             reply = run_sync(kc.execute_interactive)(
                 "", silent=True, store_history=False, allow_stdin=False,
-                user_expressions={"answer": code}, timeout=timeout, output_hook=lambda _: None,
+                user_expressions={"answer": code}, timeout=timeout, output_hook=_ignore,
             )  # fmt: skip
         except TimeoutError:
             self.alive = False
@@ -117,7 +115,7 @@ def start(
     cell_timeout_s: float = 120,
     total_s: float = 600,
     env: Mapping[str, str] | None = None,
-) -> Iterator[Kernel]:
+) -> Generator[Kernel]:
     """Start a clean kernel for a notebook; afterwards the kernel and every process that it started are killed.
 
     Args:
@@ -141,6 +139,10 @@ def start(
         finally:
             provisioner: Any = client.km.provisioner if client.km else None
             _kill(provisioner.pid if provisioner else None)
+
+
+def _ignore(_message: object) -> None:
+    """What a judged function prints is nobody's business."""
 
 
 def _kill(pid: int | None) -> None:

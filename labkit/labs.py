@@ -152,11 +152,17 @@ def read(path: Path) -> NotebookNode:
         data = json.loads(text)
         if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
             raise LabError(f"{path} is JSON, but not a notebook.", again)
-        return nbformat.reads(text, as_version=4)
+        notebook: NotebookNode = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+        return notebook
     except FileNotFoundError:
         raise LabError(f"There is no notebook {path}.", "Start the lab first: `labkit start`.") from None
-    except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise LabError(f"{path} cannot be read as a notebook: {str(error).splitlines()[0]}", again) from error
+    except LabError:
+        raise
+    except Exception as error:  # nbformat raises whatever a malformed cell provokes
+        raise LabError(
+            f"{path} cannot be read as a notebook: {str(error).partition(chr(10))[0]}", again
+        ) from error
 
 
 def graded(notebook: NotebookNode) -> dict[str, NotebookNode]:

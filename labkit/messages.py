@@ -250,6 +250,7 @@ class Capabilities:
         seed: Sampling is repeatable.
         prefix_cache: The KV cache of a shared prompt prefix is reused.
         context: Context window in tokens; 0 where the runtime does not tell.
+        tools: The runtime takes tools itself and answers with calls.
     """
 
     schema: bool = False
@@ -260,6 +261,7 @@ class Capabilities:
     seed: bool = False
     prefix_cache: bool = False
     context: int = 0
+    tools: bool = False
 
 
 @dataclass(frozen=True)

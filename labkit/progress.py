@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def path() -> Path:
 
 
 @contextmanager
-def _open() -> Iterator[sqlite3.Connection]:
+def _open() -> Generator[sqlite3.Connection]:
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(file, timeout=10)) as db, db:

@@ -212,7 +212,10 @@ class ToolRegistry:
     def from_bfcl(cls, functions: Sequence[Mapping[str, Any]]) -> ToolRegistry:
         """The same from a BFCL function list, whose types have Python's names (dict, float, tuple, any)."""
         return cls(
-            *(_imported({**f, "parameters": _map(f.get("parameters") or {}, _json_type)}) for f in functions)
+            *(
+                _imported({**f, "parameters": map_schema(f.get("parameters") or {}, _json_type)})
+                for f in functions
+            )
         )
 
     def __getitem__(self, name: str) -> Tool:
@@ -371,7 +374,10 @@ def _explain(error: SchemaMismatch) -> str:
 def _imported(entry: Mapping[str, Any]) -> Tool:
     from jsonschema.exceptions import SchemaError as BadSchema
 
-    name, parameters = entry.get("name"), _map(copy.deepcopy(dict(entry.get("parameters") or {})), _closed)
+    name, parameters = (
+        entry.get("name"),
+        map_schema(copy.deepcopy(dict(entry.get("parameters") or {})), _closed),
+    )
     if not isinstance(name, str) or not name:
         raise ToolDefinitionError(f"A tool has no name: {_short(entry)}.", 'Give each entry a "name".')
     parameters.setdefault("type", "object")
@@ -389,18 +395,18 @@ def _imported(entry: Mapping[str, Any]) -> Tool:
     return Tool(name, str(entry.get("description", "")), _closed(parameters))
 
 
-def _map(node: Any, change: Callable[[JsonSchema], JsonSchema]) -> Any:
+def map_schema(node: Any, change: Callable[[JsonSchema], JsonSchema]) -> Any:
     """Apply ``change`` to every schema inside a schema, innermost first; values such as ``enum`` are left alone."""
     if isinstance(node, list):
-        return [_map(item, change) for item in node]
+        return [map_schema(item, change) for item in node]
     if not isinstance(node, dict):
         return node
     out: JsonSchema = {}
     for key, value in node.items():
         if key in ("properties", "$defs") and isinstance(value, dict):
-            out[key] = {name: _map(schema, change) for name, schema in value.items()}
+            out[key] = {name: map_schema(schema, change) for name, schema in value.items()}
         else:
-            out[key] = value if key in ("enum", "const", "default", "examples") else _map(value, change)
+            out[key] = value if key in ("enum", "const", "default", "examples") else map_schema(value, change)
     return change(out)
 
 
@@ -416,7 +422,7 @@ def _plain(schema: JsonSchema) -> JsonSchema:
                 reached(definitions[name], seen)
             return part
 
-        _map(node, note)
+        map_schema(node, note)
         return seen
 
     recursive = {name for name in definitions if name in reached(definitions[name], set())}
@@ -424,12 +430,12 @@ def _plain(schema: JsonSchema) -> JsonSchema:
     def fill(node: JsonSchema) -> JsonSchema:
         name = str(node.get("$ref", "")).removeprefix("#/$defs/")
         if name in definitions and name not in recursive:
-            return {**_map(definitions[name], fill), **{k: v for k, v in node.items() if k != "$ref"}}
+            return {**map_schema(definitions[name], fill), **{k: v for k, v in node.items() if k != "$ref"}}
         return _closed({k: v for k, v in node.items() if k != "title"})
 
-    plain = _map(schema, fill)
+    plain = map_schema(schema, fill)
     if recursive:
-        plain["$defs"] = {name: _map(definitions[name], fill) for name in sorted(recursive)}
+        plain["$defs"] = {name: map_schema(definitions[name], fill) for name in sorted(recursive)}
     return plain
 
 

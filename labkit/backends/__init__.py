@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from labkit import models
-from labkit.backends.base import Backend, OpenModel, Scores
+from labkit.backends.base import Backend, CallsTools, OpenModel, Scores
 from labkit.backends.scripted import ScriptedBackend
 from labkit.config import Settings
 from labkit.errors import UnknownRuntime
@@ -29,4 +29,4 @@ def create(spec: str, settings: Settings) -> Backend:
     return getattr(import_module(module), name)(model, settings)
 
 
-__all__ = ["RUNTIMES", "Backend", "OpenModel", "Scores", "ScriptedBackend", "create"]
+__all__ = ["RUNTIMES", "Backend", "CallsTools", "OpenModel", "Scores", "ScriptedBackend", "create"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,8 +72,27 @@ class OpenModel(Protocol):
         """The text that the model really reads: the chat template filled in."""
         ...
 
-    def logits(self, prompt: tuple[Message, ...] | str) -> Logits:
-        """Next-token logits, shape (vocabulary,), after a conversation or a raw text."""
+    def encode(self, messages: tuple[Message, ...]) -> list[int]:
+        """Token ids of a conversation as the model reads it, template and opened assistant turn included."""
+        ...
+
+    def logits(self, tokens: Sequence[int]) -> Logits:
+        """Next-token logits after these tokens, shape (vocabulary,)."""
+        ...
+
+
+@runtime_checkable
+class CallsTools(Protocol):
+    """A backend with ``capabilities.tools``: the runtime itself takes tools and answers with calls."""
+
+    def call_tools(self, request: Request, tools: Sequence[dict[str, Any]], choice: str) -> Message:
+        """One assistant message, with the calls that the runtime made of the model's answer. Nothing is validated yet.
+
+        Args:
+            request: Messages and limits.
+            tools: In the shape of OpenAI's ``tools``.
+            choice: ``auto``, ``required`` or a tool's name.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ import ctypes
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,7 +27,7 @@ from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
 
-SLOTS = 4
+SLOTS = 8
 """Conversations whose prefix stays in the cache."""
 BRANCHES = 16
 """Continuations scored in one step; each needs a sequence of its own."""
@@ -107,6 +107,10 @@ class Engine:
         self._turn = threading.Condition(threading.RLock())
         self._slots = [Slot(i) for i in range(SLOTS)]
         self._clock = count(1)
+        self.prompt_tokens = 0
+        """Tokens in all prompts so far."""
+        self.read_tokens = 0
+        """Those of them that were not in the cache and had to be read."""
 
     def close(self) -> None:
         """Free the model. The engine cannot be used afterwards."""
@@ -156,7 +160,7 @@ class Engine:
     # --- evaluation ---
 
     @contextmanager
-    def slot(self, prompt: Sequence[int]) -> Iterator[Slot]:
+    def slot(self, prompt: Sequence[int]) -> Generator[Slot]:
         """Hold the slot that shares most with the prompt. Waits while other threads hold all of them."""
         with self._turn:
             me = threading.get_ident()
@@ -178,6 +182,8 @@ class Engine:
             # together, makes a prompt's logits the same whether it was cached or not.
             self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
             slot.thread, slot.used = me, next(self._clock)
+            self.prompt_tokens += len(prompt)
+            self.read_tokens += len(prompt) - min(_shared(slot.tokens, prompt), len(prompt) - 1)
             self.c.llama_set_n_threads(self._ctx, n := self._idle.now(), n)
         try:
             yield slot
@@ -292,7 +298,7 @@ class Engine:
 
 
 @contextmanager
-def _quiet(llama_cpp: Any) -> Iterator[list[str]]:
+def _quiet(llama_cpp: Any) -> Generator[list[str]]:
     """Collect what llama.cpp reports as errors, instead of letting it write to stderr."""
     said: list[str] = []
 

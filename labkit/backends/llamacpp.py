@@ -96,7 +96,7 @@ class LlamaCppBackend:
     def stream(self, request: Request) -> Iterator[Chunk]:
         """Yield text as it is generated. Token by token, except for bytes or stop strings that are not yet complete."""
         engine, started = self.engine, time.perf_counter()
-        prompt = self._encode(request.messages)
+        prompt = self.encode(request.messages)
         self._check_fits(prompt)
         constraint = self._masks.constraint(request) if request.schema or request.grammar else None
         rng = np.random.default_rng(request.seed)
@@ -137,7 +137,7 @@ class LlamaCppBackend:
 
     def score(self, messages: tuple[Message, ...], choices: Sequence[str]) -> list[Scored]:
         """Exact log-probability of each choice as the assistant's next words; the prompt is read once, choices side by side."""
-        prompt = self._encode(messages)
+        prompt = self.encode(messages)
         tokens = [self.engine.tokenize(choice, special=False) for choice in choices]
         self._check_fits(prompt, max(map(len, tokens)))
         with self.engine.slot(prompt) as slot:
@@ -157,9 +157,8 @@ class LlamaCppBackend:
         as_dicts: Any = [{"role": m.role, "content": m.content} for m in messages]
         return self._format(messages=as_dicts).prompt
 
-    def logits(self, prompt: tuple[Message, ...] | str) -> Logits:
-        """Next-token logits after a conversation or a raw text. Shape (vocabulary,)."""
-        tokens = self.tokenize(prompt) if isinstance(prompt, str) else self._encode(prompt)
+    def logits(self, tokens: Sequence[int]) -> Logits:
+        """Next-token logits after these tokens. Shape (vocabulary,)."""
         self._check_fits(tokens)
         with self.engine.slot(tokens) as slot:
             return self.engine.evaluate(slot, tokens)
@@ -174,7 +173,7 @@ class LlamaCppBackend:
             self._engine.close()
             self._engine = None
 
-    def _encode(self, messages: tuple[Message, ...]) -> list[int]:
+    def encode(self, messages: tuple[Message, ...]) -> list[int]:
         """Tokens of the filled template. A control token that stands in a message stays text: it cannot end the turn."""
         marks: list[str] = []
 

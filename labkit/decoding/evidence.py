@@ -63,16 +63,7 @@ class Question:
         return frozenset(re.findall(r"[a-z]+|\d", f"{self.leaf.name.lower()} {text}"))
 
 
-def features(question: Question, candidate: Candidate) -> Features:
-    """Everything that speaks for or against a candidate, without asking the model."""
-    leaf = question.leaf
-    if candidate.value is OMIT:
-        return _omit(question)
-    kind = "number" if leaf.kind == "integer" else leaf.kind
-    return _BY_KIND.get(kind, lambda q, c: {})(question, candidate)
-
-
-def _omit(q: Question) -> Features:
+def of_omit(q: Question) -> Features:
     reading = q.reading
     spoken = bool(q.name & reading.stems)
     unsaid = default(q.leaf)
@@ -87,15 +78,15 @@ def _omit(q: Question) -> Features:
     }
 
 
-def _boolean(q: Question, c: Candidate) -> Features:
-    spoken = (q.own | q.name) - q.tool_stems & q.reading.stems
+def of_boolean(q: Question, c: Candidate) -> Features:
+    spoken = ((q.own | q.name) - q.tool_stems) & q.reading.stems
     share = len((q.own | q.name) & q.reading.stems) / max(1, len(q.own | q.name))
     negated = any(w.text.lower() in NEGATIONS for w in q.reading.words)
     yes = float(c.value is True)
     return {
         "true": yes,
         "true:required": yes * q.leaf.required,
-        "true:spoken": yes * bool(((q.own | q.name) - q.tool_stems) & q.reading.stems),
+        "true:spoken": yes * bool(spoken),
         "true:name": yes * len(q.name & q.reading.stems) / max(1, len(q.name)),
         "true:share": yes * share,
         "true:negated": yes * negated * bool(spoken),
@@ -103,7 +94,7 @@ def _boolean(q: Question, c: Candidate) -> Features:
     }
 
 
-def _choice(q: Question, c: Candidate) -> Features:
+def of_choice(q: Question, c: Candidate) -> Features:
     parts = re.findall(r"[^\W_]+", str(c.value))
     fraction = len({stem(p) for p in parts} & q.reading.stems) / max(1, len(parts))
     inside = bool(c.spans) and str(c.value).lower().replace("_", " ") in q.reading.text.lower()
@@ -118,7 +109,7 @@ def _choice(q: Question, c: Candidate) -> Features:
     }
 
 
-def _number(q: Question, c: Candidate) -> Features:
+def of_number(q: Question, c: Candidate) -> Features:
     if not c.spans:
         return {
             "ungrounded": 1.0,
@@ -133,9 +124,7 @@ def _number(q: Question, c: Candidate) -> Features:
     out = context(q, left, right)
     unit, owner = _unit_after(reading, span), q.leaf.words
     measures = {kind for kind, words in MEASURE_STEMS.items() if words & owner}
-    unit_kind = (
-        "money" if number.currency else UNIT_OF.get(unit, UNIT_OF.get(stem(unit), "")) if unit else ""
-    )
+    unit_kind = "money" if number.currency else UNIT_OF.get(unit, UNIT_OF.get(stem(unit), "")) if unit else ""
     year = (
         1000 <= number.value <= 2100
         and number.value == int(number.value)
@@ -217,5 +206,3 @@ def _unit_after(reading: Reading, span: Span) -> str:
 def _in_brackets(reading: Reading, span: Span) -> bool:
     opened = reading.text.rfind("[", 0, span.start)
     return opened >= 0 and "]" not in reading.text[opened : span.start]
-
-

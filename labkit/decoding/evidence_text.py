@@ -177,5 +177,3 @@ def _cut_at_of(reading: Reading, inside: list[Word]) -> bool:
         and edge.capital
         for pair, at, edge in ((left, 1, inside[0]), (right, 0, inside[-1]))
     )
-
-

@@ -194,3 +194,14 @@ PLACES = {
     for w in "city location place country state region area town address destination origin origin venue".split()
 }
 PEOPLE = {stem(w) for w in "person player artist author actor name director company team".split()}
+
+GENERIC = frozenset(
+    stem(w)
+    for w in (
+        "get find calculate compute retrieve fetch return search determine given based function value specific specified information info"
+        " data number list name type default provide make create use used using certain particular details detail result total different"
+        " between want need know tell give show me help please like following two three one also various including include api call"
+        " calc main set"
+    ).split()
+)
+"""Words that say nothing about what a tool is for."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from labkit.decoding.text import ABBREVIATIONS, Number, Reading, Span, date_pattern, lists, read, runs, stems
+from labkit.decoding.text import ABBREVIATIONS, Number, Reading, Span, date_pattern, lists, runs, stems
 from labkit.messages import JsonSchema
 
 MAX_WORDS = 8
@@ -250,6 +249,8 @@ def _choices(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
 def _arrays(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
     items = _without_null(leaf.schema.get("items") or {})
     item = Leaf(leaf.path, items, _kind(items), True, leaf.description)
+    if item.kind in ("json", "boolean"):
+        return
     if item.kind == "choice":
         found = [(spans, value) for value in options(item) if (spans := mentions(value, reading))]
         found.sort(key=lambda pair: pair[0][0].start)
@@ -269,9 +270,8 @@ def _arrays(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
             yield Candidate([reading[s] for s in run], run, "list")
         for span in spans:
             yield Candidate([reading[span]], (span,), "word")
-    if not leaf.required or not reading.words:
-        return
-    yield Candidate([], (), "schema")
+    if leaf.required and item.kind in ("integer", "number", "string"):
+        yield Candidate([], (), "schema")
 
 
 def _number_lists(item: Leaf, reading: Reading, taken: list[Span]) -> Iterator[Candidate]:
@@ -348,8 +348,9 @@ def _item(value: Any, kind: str) -> Any:
     return str(value) if kind == "string" else value
 
 
-def _json(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
-    yield Candidate({} if leaf.schema.get("type") == "object" else None, (), "schema")
+def _generated(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
+    """Nothing: a value of this kind is left out if it is optional, and generated under its schema if not."""
+    return iter(())
 
 
 _FINDERS = {
@@ -359,7 +360,7 @@ _FINDERS = {
     "boolean": _booleans,
     "choice": _choices,
     "array": _arrays,
-    "json": _json,
+    "json": _generated,
 }
 
 
@@ -385,17 +386,3 @@ def rebuild(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[path[-1]] = value
     return out
-
-
-__all__ = [
-    "OMIT",
-    "Candidate",
-    "Leaf",
-    "candidates",
-    "default",
-    "leaves",
-    "options",
-    "pairwise",
-    "read",
-    "rebuild",
-]

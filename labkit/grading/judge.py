@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from labkit.errors import LabError
-from labkit.grading.bridge import pack
+from labkit.bridge import pack
 from labkit.kernel import Kernel
 
 
@@ -126,6 +126,6 @@ def _load(judge: Path) -> dict[str, list[JudgeFunction]]:
     spec.loader.exec_module(module)
     found: dict[str, list[JudgeFunction]] = {}
     for _, function in inspect.getmembers(module, inspect.isfunction):
-        if hasattr(function, "grades"):
-            found.setdefault(function.grades, []).append(function)
+        if check := getattr(function, "grades", None):
+            found.setdefault(check, []).append(function)
     return found

@@ -60,7 +60,7 @@ print(answer)
 # A language model just wrote that, on your processor. Nothing left this machine.
 #
 # Read the sentence critically. Is it fluent? Is it true? Those are two different questions, and this lab keeps them apart.
-# Your text may differ from your neighbour's: tiny rounding differences between processors can tip one word, and then all that follow.
+# Your text may differ from your neighbour's: tiny rounding differences between processors can tip one token, and then all that follow.
 
 # %% [markdown]
 # An answer is called a **completion**. It carries more than text:
@@ -180,15 +180,13 @@ def chatml(messages):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-chatml", "points": 2}
-with check(
-    "lab01-chatml", hint="Compare repr(chatml(talk)) and repr(model.render(talk)), every \\n."
-) as expect:
+with check("lab01-chatml", hint="Compare print(repr(chatml(talk))) with repr(model.render(talk)).") as expect:
     brief = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     want = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     expect.equal(chatml(brief), want, "a system and a user message")
-    first = f"<|im_start|>system\n{DEFAULT_SYSTEM}<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-    expect.equal(chatml(brief[1:]), first, "without a system message")
-    expect.true(len(brief) == 2, "the list given is not changed")
+    alone = brief[1:]
+    expect.equal(chatml(alone), want.replace("Be brief.", DEFAULT_SYSTEM), "without a system message")
+    expect.equal(alone, brief[1:], "the list given, which is not changed")
     print("The same text as the model's own template:", chatml(talk) == model.render(talk))
 
 # %% [markdown]
@@ -599,6 +597,7 @@ except NotImplementedError:
 
 # %% [markdown]
 # Three continuations of one sentence, from one model: only the random numbers differ. Change the seed `4` and run the cell again for three more.
+# (If you meet an `<|im_end|>`: that is how the model itself ends a turn. Our loop only stops at a line break.)
 
 # %% [markdown]
 # ### The same knobs on the client
@@ -638,7 +637,7 @@ for item in answer.logprobs:
 # does what you did by hand:
 
 # %%
-question = "What is the capital of France?"
+question = "What is the capital of Japan?"
 print("by hand:  ", model.pieces([greedy(model.logits(question))]))
 print("by labkit:", [model.complete(question, max_tokens=1).text])
 
@@ -726,9 +725,7 @@ def trim(messages, budget, count):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-trim", "points": 3}
-with check(
-    "lab01-trim", hint="Pay for the system message first, then go from the newest to the oldest."
-) as expect:
+with check("lab01-trim", hint="Pay for the system message first, then go from newest to oldest.") as expect:
     letters = [("system", "S"), ("user", "aaaa"), ("assistant", "bb"), ("user", "ccc")]
     chat = [{"role": role, "content": content} for role, content in letters]
 
@@ -772,7 +769,7 @@ def numbers(count):
     return "Say something about: " + " ".join(str(n) for n in range(count * 10, count * 11))
 
 
-usages = [model.complete(numbers(count), max_tokens=24).usage for count in (10, 25, 50)]
+usages = [model.complete(numbers(count), max_tokens=24).usage for count in (10, 20, 40)]
 for u in usages:
     read = f"prompt {u.prompt_tokens:3} tokens ({u.cached_tokens} cached): prefill {u.prefill_s:6.3f} s"
     print(f"{read}   answer {u.completion_tokens:2} tokens: decode {u.decode_s:6.3f} s")
@@ -796,7 +793,7 @@ show(fig, alt=f"Stacked bars of prefill and decode time: {told}.")
 # Does it? The same long prompt again, and then the same prompt with another ending:
 
 # %%
-for prompt in (numbers(50), numbers(50) + " Be brief."):
+for prompt in (numbers(40), numbers(40) + " Be brief."):
     u = model.complete(prompt, max_tokens=24).usage
     print(f"prompt {u.prompt_tokens:4} tokens ({u.cached_tokens} cached): prefill {u.prefill_s:6.3f} s")
 
@@ -1059,7 +1056,8 @@ show(fig, alt=f"Percent of right answers for the kinds {', '.join(kinds)}: {told
 #
 # - The model is the same in both rows; only the **engineering around it** differs. Compare *unusable*, and compare the facts.
 # - Where scoring gains much over free text *and* over the guess, the knowledge was inside the model, and free text lost it on the way.
-# - Where scoring stays near the guess, no way of reading helps: the ability is not there.
+# - Where scoring stays near the guess, reading it in this way does not help either: most likely the ability is not there.
+# - Go back to the list and look at the *share* of the wrong answers. A model can be very sure and wrong; lab 08 deals with that.
 # - Kinds with three or four questions say little: one lucky answer moves such a bar a long way. Lab 10 teaches how many cases a claim needs.
 
 # %% [markdown]
