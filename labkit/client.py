@@ -153,9 +153,13 @@ class Client:
         return self.backend
 
     def _require(self, request: Request) -> None:
-        asked = {"schema": request.schema, "grammar": request.grammar, "logprobs": request.logprobs}
-        for capability, value in asked.items():
-            if value and not getattr(self.capabilities, capability):
+        asked = {
+            "schema": request.schema is not None,
+            "grammar": request.grammar is not None,
+            "logprobs": request.logprobs > 0,
+        }
+        for capability, wanted in asked.items():
+            if wanted and not getattr(self.capabilities, capability):
                 raise self._missing(capability)
 
     def _missing(self, capability: str) -> CapabilityMissing:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labkit import labs, machine, models
+from labkit import backends, labs, machine, models
 from labkit.backends import RUNTIMES, threads
 from labkit.config import DEFAULT_BACKEND, settings
 from labkit.errors import LabkitError
@@ -80,7 +80,7 @@ def _compiler() -> Finding:
     if found:
         return Finding("compiler", "ok", f"{found}, for building llama-cpp-python")
     mends = {
-        "Windows": "winget install Microsoft.VisualStudio.2022.BuildTools, or use environment.yml (no compiler needed)",
+        "Windows": "install the C++ workload of Visual Studio Build Tools (see TROUBLESHOOTING.md), or use environment.yml",
         "Darwin": "xcode-select --install",
     }
     mend = mends.get(
@@ -140,6 +140,7 @@ def _settings() -> Finding:
             f"{', '.join(odd)} is not a setting",
             f"settings are {', '.join(sorted(known))}",
         )
+    backends.create(chosen.backend, chosen)
     return Finding("settings", "ok", f"backend {chosen.backend}{', offline' if chosen.offline else ''}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import urllib.parse
@@ -34,7 +35,14 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def wait(self) -> int:
-        """Wait until it ends. Ctrl-C ends it."""
+        """Wait until it ends. Ctrl-C, a closed terminal or a request to terminate ends it too."""
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), stop)
         try:
             return self.process.wait()
         except KeyboardInterrupt:
@@ -63,14 +71,16 @@ def start(notebook: Path, port: int, browser: bool) -> Server:
         sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", f"--ServerApp.root_dir={notebook.parent.resolve()}",
         f"--LabApp.default_url={page}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.news_url=None", "--ServerApp.log_level=WARN", *([] if browser else ["--no-browser"]),
+        "--ServerApp.log_level=WARN", *([] if browser else ["--no-browser"]),
     ]  # fmt: skip
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # a container; it still listens on loopback only
+    paths = [str(Path(__file__).parent / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
     environment = {
         **os.environ,
-        "JUPYTER_TOKEN": token,
-    }  # not on the command line, which other users can read
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths)),
+        "JUPYTER_TOKEN": token,  # not on the command line, which other users can read
+    }
     subprocess.Popen([sys.executable, "-c", WARM_UP], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     process = subprocess.Popen(command, env=environment)
     return Server(f"http://127.0.0.1:{port}{page}?token={token}", process)

@@ -75,7 +75,10 @@ def find(name: str) -> Lab:
     for lab in labs():
         if wanted in (lab.id, lab.name):
             return lab
-    raise LabError(f"There is no lab {name!r}.", f"Choose one of {', '.join(lab.id for lab in labs())}.")
+    known = ", ".join(lab.id for lab in labs())
+    raise LabError(
+        f"There is no lab {name!r}.", f"Choose one of {known}." if known else "Run `labkit build` first."
+    )
 
 
 def work_folder() -> Path:

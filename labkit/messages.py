@@ -138,6 +138,10 @@ class Request:
                 (not 0 < self.top_p <= 1, f"top_p is {self.top_p}, and must be in (0, 1]"),
                 (self.top_k < 0, f"top_k is {self.top_k}, and must not be negative"),
                 (self.logprobs < 0, f"logprobs is {self.logprobs}, and must not be negative"),
+                (
+                    self.schema is not None and not isinstance(self.schema, dict),  # pyright: ignore[reportUnnecessaryIsInstance]
+                    "schema is not a dict",
+                ),
                 ("" in self.stop, "stop holds an empty string"),
                 (
                     self.schema is not None and self.grammar is not None,

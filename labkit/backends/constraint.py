@@ -17,6 +17,10 @@ from labkit.messages import JsonSchema, Request
 from labkit.sampling import Logits
 
 
+SCHEMA_HELP = "Use only the JSON schema keywords that llguidance's docs/json_schema.md lists."
+GRAMMAR_HELP = "Write a Lark grammar as llguidance's docs/syntax.md describes; its first rule is `start`."
+
+
 class _HasVocab(Protocol):
     vocab: Any
     n_vocab: int
@@ -85,7 +89,7 @@ class Masks:
             if matcher.is_error():
                 raise SchemaError(
                     f"It cannot be compiled: {matcher.get_error().splitlines()[0]}",
-                    "Use only keywords that https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md lists.",
+                    SCHEMA_HELP if request.schema is not None else GRAMMAR_HELP,
                 )
             if len(self._grammars) >= 64:
                 self._grammars.pop(next(iter(self._grammars)))

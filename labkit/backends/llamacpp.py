@@ -98,7 +98,8 @@ class LlamaCppBackend:
         engine, started = self.engine, time.perf_counter()
         prompt = self.encode(request.messages)
         self._check_fits(prompt)
-        constraint = self._masks.constraint(request) if request.schema or request.grammar else None
+        bound = request.schema is not None or request.grammar is not None
+        constraint = self._masks.constraint(request) if bound else None
         rng = np.random.default_rng(request.seed)
         text, held = StopFilter(request.stop), ()
         with engine.slot(prompt) as slot:

@@ -153,6 +153,9 @@ def of_number(q: Question, c: Candidate) -> Features:
         ),
         "ordinal": float(number.ordinal),
         "fraction_for_integer": float(q.leaf.kind == "number" and number.value != int(number.value)),
+        "counts_things": float(
+            not reading[span][:1].isdigit() and any(stem(w.text) in q.tool_stems for w in right[:2])
+        ),
         "in_list": float(_in_brackets(reading, span)),
         "in_date": float(any(d.span.overlaps(span) for d in reading.dates) and not owner & TIME_WORDS),
         "in_quote": float(any(x.contains(span) for x in reading.quotes)),

@@ -6,8 +6,14 @@ import re
 
 from labkit.decoding.evidence import Features, Question, context
 from labkit.decoding.lexicon import PEOPLE, PLACES, UNIT_OF
-from labkit.decoding.text import Reading, Span, Word, date_pattern, stem, stems
+from labkit.decoding.text import Reading, Span, Word, stem, stems
 from labkit.decoding.values import Candidate, default, mentions, options
+
+
+_PAIR = re.compile(
+    r"\b(?:city|town) (?:and|with|,) (?:state|country)|[A-Z]\w+, ?[A-Z]{2}\b|[Dd]istrict, [Cc]ity"
+)
+"""A description that wants a place with the larger place around it."""
 
 
 def of_string(q: Question, c: Candidate) -> Features:
@@ -38,7 +44,6 @@ def of_string(q: Question, c: Candidate) -> Features:
     out = context(q, left, right)
     out |= {
         "quoted": float(quoted),
-        "quote:part": float(not quoted and any(x.overlaps(span) for x in reading.quotes)),
         "quote:other": float(not quoted and bool(reading.quotes)),
         "capital:all": float(bool(capital) and all(w.capital for w in capital) and not at_start),
         "capital:some": float(any(w.capital for w in capital) and not all(w.capital for w in capital)),
@@ -55,7 +60,7 @@ def of_string(q: Question, c: Candidate) -> Features:
         "stop_of": float(any(w.text.lower() == "of" for w in inside)),
         "and_inside": float(any(w.text.lower() in ("and", "or") for w in inside)),
         "comma_inside": float("," in value),
-        "comma_inside:wanted": float("," in value and bool(q.leaf.words & {"stat", "format"})),
+        "comma_inside:wanted": float("," in value and bool(_PAIR.search(q.leaf.description))),
         "words:1": float(n == 1),
         "words": float(min(n, 6)),
         "words:many": float(max(0, n - 4)),
@@ -77,12 +82,6 @@ def of_string(q: Question, c: Candidate) -> Features:
         "date:both": float(date and dated),
         "date:value_only": float(any(d.span.overlaps(span) for d in reading.dates) and not dated),
         "date:leaf_only": float(dated and bool(reading.dates) and not date),
-        "date:pattern": float(
-            c.source == "date" and date_pattern(q.leaf.description) is not None and value != reading[span]
-        ),
-        "date:iso": float(
-            c.source == "date" and date_pattern(q.leaf.description) is None and value != reading[span]
-        ),
         "unit:leaf": float("unit" in q.name and stem(value) in UNIT_OF),
         "unit:other": float("unit" in q.name and stem(value) not in UNIT_OF),
         "option": float(

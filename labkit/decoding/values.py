@@ -68,6 +68,7 @@ class Candidate:
     percent: bool = False
 
 
+_FRACTION = re.compile(r"(?i)decimal|fraction|sum to 1|between 0 and 1|0\.\d")
 _DEFAULT = re.compile(r"(?i)[^.(]*\bdefault(?:s|ed)?\b.*$")
 _STATED = re.compile(
     r"""(?x) \b[Dd]efault(?:s|ed)?\b (?:\ value|\ unit)? (?:\ is|\ to|\ be|:|\ of|\ as|=|,)* \s*
@@ -146,15 +147,13 @@ def _without_null(schema: JsonSchema) -> JsonSchema:
 def _strings(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
     pattern = date_pattern(leaf.description)
     for found in reading.dates:
-        if pattern and (written := found.write(pattern)):
-            yield Candidate(written, (found.span,), "date")
-        if not pattern and found.day and found.year:
-            yield Candidate(found.write("yyyy-mm-dd"), (found.span,), "date")
-        yield Candidate(reading[found.span], (found.span,), "date")
+        written = found.write(pattern or "yyyy-mm-dd")  # ISO, unless the description asks for another form
+        yield Candidate(written or reading[found.span], (found.span,), "date")
     for span in reading.quotes:
         yield Candidate(reading[span].rstrip(","), (span,), "quote")
     for span in phrases(reading):
-        yield Candidate(reading[span], (span,), "word")
+        if not any(found.span == span for found in reading.dates):
+            yield Candidate(reading[span], (span,), "word")
     for value in options(leaf):
         yield Candidate(value, mentions(value, reading), "description")
     if (value := default(leaf)) is not OMIT and leaf.required and isinstance(value, str):
@@ -162,22 +161,18 @@ def _strings(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
 
 
 def phrases(reading: Reading) -> Iterator[Span]:
-    """Runs of words that may be a name or a noun phrase: no small words at the ends, no sentence end or comma inside."""
-    words = reading.words
+    """Runs of words that may be a name or a noun phrase: no small words at the ends, no sentence end inside, not part of a quotation."""
+    words = [w for w in reading.words if not any(q.contains(w.span) for q in reading.quotes)]
     for i, first in enumerate(words):
         if first.stop and not first.capital:
             continue
         for j in range(i, min(i + MAX_WORDS, len(words))):
-            if j > i and (
-                _breaks(words[j - 1], words[j]) or any(q.start == words[j].span.start for q in reading.quotes)
-            ):
+            last = words[j]
+            if j > i and _breaks(words[j - 1], last):
                 break
-            if not (words[j].stop and not (i == j and first.capital)) or (
-                words[j].capital and len(words[j].text) < 3 and i < j
-            ):
-                yield Span(first.span.start, words[j].span.end)
-            if any(q.end == words[j].span.end for q in reading.quotes):
-                break
+            letter = last.capital and len(last.text) < 3 and i < j  # "Group A"
+            if not last.stop or letter or (i == j and first.capital):
+                yield Span(first.span.start, last.span.end)
 
 
 def mentions(value: Any, reading: Reading) -> tuple[Span, ...]:
@@ -225,8 +220,9 @@ def _numbers(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
 
 
 def _readings(number: Number, leaf: Leaf) -> Iterator[tuple[float | int, bool]]:
-    """The values that a number may stand for: 8% is 8 or 0.08."""
-    if leaf.kind == "number" and number.percent:
+    """The values that a number may stand for: 8% is 8 or 0.08, and 8 only where the description asks for a percentage."""
+    asked = stems(leaf.description) & {"percent", "percentag"} and not _FRACTION.search(leaf.description)
+    if leaf.kind == "number" and number.percent and not asked:
         yield float(f"{number.value / 100:.12g}"), True
     if leaf.kind == "number" or number.value == int(number.value):
         yield _typed(number.value, leaf.kind), False
@@ -366,6 +362,10 @@ _FINDERS = {
 
 def _breaks(left: Any, right: Any) -> bool:
     """Whether a phrase may not run on from one word to the next."""
+    if (
+        right.span.start - left.span.end > len(left.after) + len(right.before) + 3
+    ):  # a quotation was taken out between them
+        return True
     if right.before.strip("(") or "(" in right.before:
         return True
     if left.after == "." and left.text.lower() in ABBREVIATIONS:

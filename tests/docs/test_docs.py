@@ -22,7 +22,7 @@ from labkit.backends import RUNTIMES
 from labkit.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCAL = (".git", "node_modules", "test-results")
+LOCAL = (".git", "venv", "env", "node_modules", "test-results")
 """Folders that belong to no edition, besides those that .gitignore names."""
 
 

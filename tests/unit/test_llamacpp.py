@@ -15,7 +15,14 @@ import labkit
 from labkit import Client, assistant, models, system, user
 from labkit.backends.llama_engine import SLOTS
 from labkit.config import settings
-from labkit.errors import BackendError, ContextOverflow, GenerationTimeout, ModelFileError, SchemaError
+from labkit.errors import (
+    BackendError,
+    ConfigError,
+    ContextOverflow,
+    GenerationTimeout,
+    ModelFileError,
+    SchemaError,
+)
 from labkit.sampling import log_softmax
 
 PERSON = {
@@ -112,6 +119,9 @@ def test_a_schema_that_cannot_be_compiled_is_refused(model: Client, schema: dict
         model.complete("Hi", schema=schema, max_tokens=5)
     with pytest.raises(SchemaError):
         model.complete("Hi", grammar="start: nowhere", max_tokens=5)
+    with pytest.raises(ConfigError, match="schema is not a dict"):
+        model.complete("Hi", schema=[])
+    assert model.complete("Hi", schema={}, max_tokens=8).text[:1] in '{["-0123456789tfn'  # any JSON
     assert model.complete("Hi", max_tokens=3).text
 
 
