@@ -71,7 +71,7 @@ def start(notebook: Path, port: int, browser: bool) -> Server:
         sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", f"--ServerApp.root_dir={notebook.parent.resolve()}",
         f"--LabApp.default_url={page}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--ServerApp.log_level=WARN", *([] if browser else ["--no-browser"]),
+        "--log-level=WARN", *([] if browser else ["--no-browser"]),
     ]  # fmt: skip
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # a container; it still listens on loopback only

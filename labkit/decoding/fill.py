@@ -51,12 +51,14 @@ class Filled:
     Attributes:
         arguments: Values by parameter name.
         logprob: Log-probability (natural log) of this combination among all combinations of candidates.
-        chosen: For each leaf, by path: the candidate taken; for the learner who wants to see why.
+        chosen: For each leaf, by path: the candidate taken.
+        slots: Every parameter with all its candidates, for whoever wants to see why.
     """
 
     arguments: dict[str, Any]
     logprob: float
     chosen: dict[tuple[str, ...], Candidate]
+    slots: tuple[Slot, ...]
 
 
 def fill(client: Client, tool: Tool, request: str, *, ask_model: bool = True) -> Filled:
@@ -83,7 +85,7 @@ def fill(client: Client, tool: Tool, request: str, *, ask_model: bool = True) ->
     for slot in found:
         if not slot.candidates:
             values[slot.leaf.path] = generate(client, tool, request, slot.leaf)
-    return Filled(rebuild(values), logprob, by_path)
+    return Filled(rebuild(values), logprob, by_path, tuple(known))
 
 
 def ask(client: Client, tool: Tool, request: str, slot: Slot) -> None:

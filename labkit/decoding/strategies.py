@@ -13,7 +13,7 @@ from labkit.backends import CallsTools
 from labkit.client import Client
 from labkit.decoding.choose import choose
 from labkit.decoding.fill import fill
-from labkit.decoding.parallel import split
+from labkit.decoding.parallel import MAX_CALLS, fill_all, sentences
 from labkit.decoding.parse import read_calls
 from labkit.errors import CapabilityMissing, ToolCallError
 from labkit.messages import JsonSchema, Message, Request, ToolCall, system
@@ -21,7 +21,6 @@ from labkit.tools import ToolRegistry, map_schema
 
 CALL_TOKENS = 256
 """Upper bound for a generated call."""
-MAX_CALLS = 8
 NONE = "none"
 
 
@@ -74,32 +73,35 @@ class Task:
 
 def choose_fill(client: Client, task: Task) -> Decision:
     """Choose the tool by log-probability, then fill its arguments with values from the request."""
-    if task.parallel and len(parts := split(client, task.registry, task.request)) > 1:
-        several = [_choose_one(client, task, tools, part, none=False) for tools, part in parts[:MAX_CALLS]]
-        calls = tuple(
-            ToolCall(c.name, c.arguments, f"call_{i}", c.logprob)
-            for i, c in enumerate((c for d in several for c in d.calls), 1)
-        )
-        refused = next((d.observation for d in several if d.observation), "")
-        return Decision(calls, "choose_fill", sum(d.logprob or 0.0 for d in several), observation=refused)
-    return _choose_one(client, task, task.registry, task.request, none=task.none)
+    if not task.parallel:
+        return _choose_one(client, task, task.request, none=task.none)
+    parts = sentences(task.request)
+    decisions = [_choose_one(client, task, part, none=True) for part in parts] if len(parts) > 1 else []
+    if sum(bool(d.calls) for d in decisions) < 2:  # one sentence speaks for all of them
+        decisions = [_choose_one(client, task, task.request, none=task.none)]
+    calls = [call for decision in decisions for call in decision.calls][:MAX_CALLS]
+    return Decision(
+        tuple(ToolCall(c.name, c.arguments, f"call_{i}", c.logprob) for i, c in enumerate(calls, 1)),
+        "choose_fill",
+        sum(d.logprob or 0.0 for d in decisions),
+        observation=next((d.observation for d in decisions if d.observation), ""),
+    )
 
 
-def _choose_one(client: Client, task: Task, tools: ToolRegistry, request: str, *, none: bool) -> Decision:
-    chosen = choose(client, tools, request, none=none)
+def _choose_one(client: Client, task: Task, request: str, *, none: bool) -> Decision:
+    chosen = choose(client, task.registry, request, none=none)
     if chosen.tool is None:
         return Decision((), "choose_fill", chosen.logprob)
-    filled = fill(client, chosen.tool, request)
-    logprob = chosen.logprob + filled.logprob
-    try:
-        call = task.registry.validate(ToolCall(chosen.tool.name, filled.arguments, logprob=logprob))
-    except (
-        ToolCallError
-    ):  # a rule that the ranking does not know, such as a pattern: generate under the whole schema
-        return _checked(
-            _generate(client, task, tools.only(chosen.tool.name), none=False), task, "choose_fill", logprob
-        )
-    return Decision((call,), "choose_fill", logprob)
+    every = fill_all(client, chosen.tool, request) if task.parallel else [fill(client, chosen.tool, request)]
+    logprob = chosen.logprob + sum(filled.logprob for filled in every)
+    calls: list[ToolCall] = []
+    for filled in every:
+        try:
+            calls.append(task.registry.validate(ToolCall(chosen.tool.name, filled.arguments, logprob=chosen.logprob + filled.logprob)))
+        except ToolCallError:  # a rule that the ranking does not know, such as a pattern: generate under the whole schema
+            only = task.registry.only(chosen.tool.name)
+            return _checked(_generate(client, task, only, none=False), task, "choose_fill", logprob)
+    return Decision(tuple(calls), "choose_fill", logprob)
 
 
 def union(client: Client, task: Task) -> Decision:
