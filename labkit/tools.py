@@ -9,15 +9,12 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, get_type_hints
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError as SchemaMismatch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -31,6 +28,8 @@ from pydantic_core import to_json
 
 from labkit.errors import ToolCallError, ToolDefinitionError, ToolError
 from labkit.messages import JsonSchema, ToolCall, ToolResult
+from labkit.toolschema import closed, cut, json_type, map_schema, plain, read_docstring, short
+from labkit.toolschema import problems as mismatches
 
 RESULT_LIMIT = 4000
 """Characters of a tool's result that the model gets to read."""
@@ -64,8 +63,8 @@ class Tool:
             ToolCallError: They do not; the message names each problem and what would be allowed.
         """
         if not isinstance(arguments, Mapping):
-            raise ToolCallError(f"{self.name}: the arguments must be a JSON object, not {_short(arguments)}.")
-        problems = [_explain(e) for e in _validator(json.dumps(self.parameters)).iter_errors(dict(arguments))]
+            raise ToolCallError(f"{self.name}: the arguments must be a JSON object, not {short(arguments)}.")
+        problems = mismatches(self.parameters, arguments)
         if not problems and self.model:
             try:
                 self._read(arguments)
@@ -143,7 +142,7 @@ def tool(function: Callable[..., Any]) -> Tool:
         (3, ['a', 'b'])
     """
     name = getattr(function, "__name__", type(function).__name__)
-    summary, described = _read_docstring(function)
+    summary, described = read_docstring(function)
     problems = [] if summary else ["it has no docstring that says what it does"]
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -173,7 +172,7 @@ def tool(function: Callable[..., Any]) -> Tool:
     config = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=False)
     try:
         model = create_model(name, __config__=config, **fields)
-        parameters = _plain(model.model_json_schema(by_alias=True))
+        parameters = plain(model.model_json_schema(by_alias=True))
     except (PydanticInvalidForJsonSchema, PydanticUserError, TypeError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise ToolDefinitionError(
@@ -213,7 +212,7 @@ class ToolRegistry:
         """The same from a BFCL function list, whose types have Python's names (dict, float, tuple, any)."""
         return cls(
             *(
-                _imported({**f, "parameters": map_schema(f.get("parameters") or {}, _json_type)})
+                _imported({**f, "parameters": map_schema(f.get("parameters") or {}, json_type)})
                 for f in functions
             )
         )
@@ -264,7 +263,7 @@ class ToolRegistry:
         if call.name not in self._tools:
             known = ", ".join(self.names) or "none: no tool is registered"
             raise ToolCallError(
-                f"There is no tool {_short(call.name)}. Valid tools: {known}.",
+                f"There is no tool {short(call.name)}. Valid tools: {known}.",
                 "Call one of the valid tools, or none.",
             )
         arguments = self._tools[call.name].validate(call.arguments)
@@ -287,7 +286,7 @@ class ToolRegistry:
         try:
             valid = self.validate(call)
         except ToolCallError as error:
-            return ToolResult(call.id, _cut(f"Error: {error.message}", limit), ok=False)
+            return ToolResult(call.id, cut(f"Error: {error.message}", limit), ok=False)
         chosen, outcome = self._tools[valid.name], dict[str, Any]()
         chosen.require_function()
 
@@ -305,7 +304,7 @@ class ToolRegistry:
                 call.id, f"Error: {chosen.name} did not finish within {timeout_s:g} s.", ok=False
             )
         ok = "text" in outcome
-        return ToolResult(call.id, _cut(outcome["text"] if ok else outcome["error"], limit), ok=ok)
+        return ToolResult(call.id, cut(outcome["text"] if ok else outcome["error"], limit), ok=ok)
 
 
 def to_text(value: object) -> str:
@@ -315,60 +314,9 @@ def to_text(value: object) -> str:
     return "done" if value is None else to_json(value, fallback=str).decode("utf-8", "replace")
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
-
-
-def _short(value: object) -> str:
-    return _cut(repr(value), 80)
-
-
 def _fields(model: type[BaseModel]) -> dict[str, str]:
     """Field name -> parameter name."""
     return {key: info.alias or key for key, info in model.model_fields.items()}
-
-
-def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """What the function is for, and what each parameter means."""
-    import griffe
-
-    text = inspect.getdoc(function) or ""
-    logging.getLogger("griffe").setLevel(logging.ERROR)
-    style = next((s for mark, s in _STYLES if mark in text), griffe.Parser.google)
-    sections = griffe.parse(griffe.Docstring(text), style, warnings=False) if text else []
-    summary = next((s.value for s in sections if s.kind is griffe.DocstringSectionKind.text), "")
-    described = {
-        p.name: " ".join(p.description.split())
-        for s in sections
-        if s.kind is griffe.DocstringSectionKind.parameters
-        for p in s.value
-    }
-    return " ".join(summary.split()), {name: text for name, text in described.items() if text}
-
-
-_STYLES = ((":param", "sphinx"), ("\n----", "numpy"))
-
-
-@cache
-def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema))
-
-
-def _explain(error: SchemaMismatch) -> str:
-    """One sentence for the model. jsonschema's own messages quote whole values and schemas."""
-    where = ".".join(map(str, error.absolute_path)) or "arguments"
-    if error.validator == "enum":
-        return f"{where} is {_short(error.instance)}, but must be one of {json.dumps(error.validator_value)}"
-    if error.validator == "type":
-        return f"{where} is {_short(error.instance)}, but must be of type {error.validator_value}"
-    if error.validator == "required" and isinstance(error.instance, Mapping):
-        missing = [k for k in error.validator_value if k not in error.instance]
-        return f"{where} lack{'s' if where != 'arguments' else ''} {', '.join(missing)}"
-    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
-        known = list(error.schema.get("properties", {}))
-        unknown = [k for k in error.instance if k not in known]
-        return f"{where} has unknown keys {', '.join(map(_short, unknown))}; valid keys: {', '.join(known) or 'none'}"
-    return f"{where}: {_cut(error.message, 200)}"
 
 
 def _imported(entry: Mapping[str, Any]) -> Tool:
@@ -376,10 +324,10 @@ def _imported(entry: Mapping[str, Any]) -> Tool:
 
     name, parameters = (
         entry.get("name"),
-        map_schema(copy.deepcopy(dict(entry.get("parameters") or {})), _closed),
+        map_schema(copy.deepcopy(dict(entry.get("parameters") or {})), closed),
     )
     if not isinstance(name, str) or not name:
-        raise ToolDefinitionError(f"A tool has no name: {_short(entry)}.", 'Give each entry a "name".')
+        raise ToolDefinitionError(f"A tool has no name: {short(entry)}.", 'Give each entry a "name".')
     parameters.setdefault("type", "object")
     parameters.setdefault("properties", {})
     try:
@@ -392,73 +340,4 @@ def _imported(entry: Mapping[str, Any]) -> Tool:
         raise ToolDefinitionError(
             f"The parameters of {name} are not an object.", 'Use {"type": "object", "properties": …}.'
         )
-    return Tool(name, str(entry.get("description", "")), _closed(parameters))
-
-
-def map_schema(node: Any, change: Callable[[JsonSchema], JsonSchema]) -> Any:
-    """Apply ``change`` to every schema inside a schema, innermost first; values such as ``enum`` are left alone."""
-    if isinstance(node, list):
-        return [map_schema(item, change) for item in node]
-    if not isinstance(node, dict):
-        return node
-    out: JsonSchema = {}
-    for key, value in node.items():
-        if key in ("properties", "$defs") and isinstance(value, dict):
-            out[key] = {name: map_schema(schema, change) for name, schema in value.items()}
-        else:
-            out[key] = value if key in ("enum", "const", "default", "examples") else map_schema(value, change)
-    return change(out)
-
-
-def _plain(schema: JsonSchema) -> JsonSchema:
-    """pydantic's schema without titles, references filled in unless they are recursive, every object closed."""
-    definitions: dict[str, JsonSchema] = schema.pop("$defs", {})
-
-    def reached(node: JsonSchema, seen: set[str]) -> set[str]:
-        def note(part: JsonSchema) -> JsonSchema:
-            name = str(part.get("$ref", "")).removeprefix("#/$defs/")
-            if name in definitions and name not in seen:
-                seen.add(name)
-                reached(definitions[name], seen)
-            return part
-
-        map_schema(node, note)
-        return seen
-
-    recursive = {name for name in definitions if name in reached(definitions[name], set())}
-
-    def fill(node: JsonSchema) -> JsonSchema:
-        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
-        if name in definitions and name not in recursive:
-            return {**map_schema(definitions[name], fill), **{k: v for k, v in node.items() if k != "$ref"}}
-        return _closed({k: v for k, v in node.items() if k != "title"})
-
-    plain = map_schema(schema, fill)
-    if recursive:
-        plain["$defs"] = {name: map_schema(definitions[name], fill) for name in sorted(recursive)}
-    return plain
-
-
-def _closed(node: JsonSchema) -> JsonSchema:
-    """An object of known properties, closed to unknown keys."""
-    if node.get("type") == "object" and "properties" in node:
-        node.setdefault("additionalProperties", False)
-    return node
-
-
-_JSON_TYPES = {
-    "dict": "object",
-    "float": "number",
-    "tuple": "array",
-    "list": "array",
-    "int": "integer",
-    "str": "string",
-    "bool": "boolean",
-}
-
-
-def _json_type(node: JsonSchema) -> JsonSchema:
-    """BFCL writes Python's type names; ``any`` means no restriction, and ``optional`` is not a keyword."""
-    kind = node.get("type")
-    out = {k: v for k, v in node.items() if k not in ("type", "optional")}
-    return out if kind in (None, "any") else {"type": _JSON_TYPES.get(kind, kind), **out}
+    return Tool(name, str(entry.get("description", "")), closed(parameters))

@@ -213,14 +213,12 @@ def _check_value(value: Any, schema: Mapping[str, Any], accepted: list[Any]) -> 
             return None if any(fits) else "value"
         if kind is str:
             return (
-                None
-                if _standard(value) in [_standard(a) for a in accepted if isinstance(a, str)]
-                else "value"
+                None if standard(value) in [standard(a) for a in accepted if isinstance(a, str)] else "value"
             )
         if kind is list:
             return (
                 None
-                if [_standard(v) for v in value] in [[_standard(x) for x in a] for a in accepted]
+                if [standard(v) for v in value] in [[standard(x) for x in a] for a in accepted]
                 else "value"
             )
     return _plain_value(value, accepted)
@@ -242,15 +240,13 @@ def _check_dict(value: Mapping[str, Any], accepted: list[Any]) -> str | None:
     for answer in accepted:
         if answer == "":
             continue
-        known = all(
-            k in answer and _standard(v) in [_standard(a) for a in answer[k]] for k, v in value.items()
-        )
+        known = all(k in answer and standard(v) in [standard(a) for a in answer[k]] for k, v in value.items())
         if known and all(k in value or "" in ok for k, ok in answer.items()):
             return None
     return "value"
 
 
-def _standard(value: Any) -> Any:
+def standard(value: Any) -> Any:
     """Text without spaces and light punctuation, in lower case; anything else as it is."""
     return re.sub(r"[ ,./\-_*^]", "", value).lower().replace("'", '"') if isinstance(value, str) else value
 

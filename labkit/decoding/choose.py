@@ -17,7 +17,7 @@ from labkit.decoding.rank import load_weights, log_shares
 from labkit.decoding.text import Reading, read, stems
 from labkit.decoding.values import leaves, mentions, options
 from labkit.messages import Message, assistant, system, user
-from labkit.tools import Tool, ToolRegistry
+from labkit.tools import Tool
 
 INSTRUCTION = "Write a request that the function answers."
 EXAMPLES = (
@@ -65,9 +65,7 @@ def choose(
     scores = [_score(features, "relevance") for features in evidence]
     if ask_model and request.strip() and _unsure(scores, none=none):
         shortlist = sorted(range(len(every)), key=lambda i: -scores[i])[:SHORTLIST]
-        surprise = _logprob(client, None, request)
-        for i in shortlist:
-            gain = (_logprob(client, every[i], request)[0] - surprise[0]) / surprise[1]
+        for i, gain in zip(shortlist, gains(client, [every[i] for i in shortlist], request), strict=True):
             scores[i] = _score({**evidence[i], "model:gain": gain}, "relevance_with_model")
         for i in set(range(len(every))) - set(shortlist):
             scores[i] = min(scores[i], min(scores[j] for j in shortlist) - 1.0)
@@ -125,9 +123,13 @@ def prompt(tool: Tool | None) -> tuple[Message, ...]:
     return (*messages, user(f"Function: {about}"))
 
 
-def _logprob(client: Client, tool: Tool | None, request: str) -> tuple[float, int]:
-    scored = client.score(prompt(tool), [request])[0]
-    return scored.logprob, scored.tokens
+def gains(client: Client, tools: Iterable[Tool], request: str) -> list[float]:
+    """How much more probable each tool makes the request, in nats for each of its tokens."""
+    without = client.score(prompt(None), [request])[0]
+    return [
+        (client.score(prompt(tool), [request])[0].logprob - without.logprob) / without.tokens
+        for tool in tools
+    ]
 
 
 def _unsure(scores: list[float], *, none: bool) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from labkit.decoding.lexicon import MEASURE_STEMS, NEGATIONS, RATES, ROLES, TIME_WORDS, UNIT_OF
 from labkit.decoding.text import Number, Reading, Span, Word, stem, stems
-from labkit.decoding.values import OMIT, Candidate, Leaf, default, mentions, options
+from labkit.decoding.values import Candidate, Leaf, default, mentions, options
 from labkit.tools import Tool
 
 Features = dict[str, float]
@@ -187,7 +187,7 @@ def context(q: Question, left: list[Word], right: list[Word]) -> Features:
                 out[f"{side}:words"] = max(out.get(f"{side}:words", 0.0), near)
             if key in q.others:
                 out[f"{side}:others"] = max(out.get(f"{side}:others", 0.0), near)
-            if side == "left" and word.after or side == "right" and word.before:
+            if (side == "left" and word.after) or (side == "right" and word.before):
                 break
     preposition = left[0].text.lower() if left and not left[0].after else ""
     roles = ROLES.get(preposition, ())

@@ -9,7 +9,6 @@ from labkit.decoding.lexicon import PEOPLE, PLACES, UNIT_OF
 from labkit.decoding.text import Reading, Span, Word, stem, stems
 from labkit.decoding.values import Candidate, default, mentions, options
 
-
 _PAIR = re.compile(
     r"\b(?:city|town) (?:and|with|,) (?:state|country)|[A-Z]\w+, ?[A-Z]{2}\b|[Dd]istrict, [Cc]ity"
 )

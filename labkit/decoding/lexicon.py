@@ -182,26 +182,118 @@ MEASURE_STEMS = {
     kind: {stem(w) for w in words.split()} | {stem(u) for u in UNITS[kind] if len(u) > 2}
     for kind, words in _MEASURES.items()
 }
-NEGATIONS = frozenset("no not without don't doesn't never exclude excluding except avoid".split())
+NEGATIONS = frozenset(
+    ["no", "not", "without", "don't", "doesn't", "never", "exclude", "excluding", "except", "avoid"]
+)
 
 RATES = {
     stem(w)
-    for w in "rate percentage percent alpha probability ratio fraction return interest discount yield tax significance frequency growth".split()
+    for w in [
+        "rate",
+        "percentage",
+        "percent",
+        "alpha",
+        "probability",
+        "ratio",
+        "fraction",
+        "return",
+        "interest",
+        "discount",
+        "yield",
+        "tax",
+        "significance",
+        "frequency",
+        "growth",
+    ]
 }
-TIME_WORDS = {stem(w) for w in "year month day date time hour minute century season period".split()}
+TIME_WORDS = {
+    stem(w) for w in ["year", "month", "day", "date", "time", "hour", "minute", "century", "season", "period"]
+}
 PLACES = {
     stem(w)
-    for w in "city location place country state region area town address destination origin origin venue".split()
+    for w in [
+        "city",
+        "location",
+        "place",
+        "country",
+        "state",
+        "region",
+        "area",
+        "town",
+        "address",
+        "destination",
+        "origin",
+        "origin",
+        "venue",
+    ]
 }
-PEOPLE = {stem(w) for w in "person player artist author actor name director company team".split()}
+PEOPLE = {
+    stem(w) for w in ["person", "player", "artist", "author", "actor", "name", "director", "company", "team"]
+}
 
 GENERIC = frozenset(
     stem(w)
-    for w in (
-        "get find calculate compute retrieve fetch return search determine given based function value specific specified information info"
-        " data number list name type default provide make create use used using certain particular details detail result total different"
-        " between want need know tell give show me help please like following two three one also various including include api call"
-        " calc main set"
-    ).split()
+    for w in [
+        "get",
+        "find",
+        "calculate",
+        "compute",
+        "retrieve",
+        "fetch",
+        "return",
+        "search",
+        "determine",
+        "given",
+        "based",
+        "function",
+        "value",
+        "specific",
+        "specified",
+        "information",
+        "info",
+        "data",
+        "number",
+        "list",
+        "name",
+        "type",
+        "default",
+        "provide",
+        "make",
+        "create",
+        "use",
+        "used",
+        "using",
+        "certain",
+        "particular",
+        "details",
+        "detail",
+        "result",
+        "total",
+        "different",
+        "between",
+        "want",
+        "need",
+        "know",
+        "tell",
+        "give",
+        "show",
+        "me",
+        "help",
+        "please",
+        "like",
+        "following",
+        "two",
+        "three",
+        "one",
+        "also",
+        "various",
+        "including",
+        "include",
+        "api",
+        "call",
+        "calc",
+        "main",
+        "set",
+    ]
 )
 """Words that say nothing about what a tool is for."""

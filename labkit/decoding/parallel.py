@@ -54,7 +54,12 @@ def _enumerated(filled: Filled, request: str) -> dict[tuple[str, ...], Candidate
             continue
         logprob = dict(zip(map(id, slot.candidates), slot.logprobs(), strict=True))
         bar = logprob[id(chosen)] - RIVAL
-        good = [c for c in slot.candidates if logprob[id(c)] > bar and c.value != chosen.value]
+        pairs = zip(slot.candidates, slot.evidence, strict=True)
+        good = [
+            c
+            for c, e in pairs
+            if logprob[id(c)] > bar and c.value != chosen.value and not e.get("counts_things")
+        ]
         if rivals := [c for c in good if _joined(chosen, c, taken, request)]:
             first = min((chosen, *rivals), key=lambda c: c.spans[0].start)
             same_place = [c for c in (chosen, *rivals) if c.spans[0].overlaps(first.spans[0])]

@@ -17,7 +17,8 @@ from labkit.decoding.parallel import MAX_CALLS, fill_all, sentences
 from labkit.decoding.parse import read_calls
 from labkit.errors import CapabilityMissing, ToolCallError
 from labkit.messages import JsonSchema, Message, Request, ToolCall, system
-from labkit.tools import ToolRegistry, map_schema
+from labkit.tools import ToolRegistry
+from labkit.toolschema import map_schema
 
 CALL_TOKENS = 256
 """Upper bound for a generated call."""
@@ -97,8 +98,14 @@ def _choose_one(client: Client, task: Task, request: str, *, none: bool) -> Deci
     calls: list[ToolCall] = []
     for filled in every:
         try:
-            calls.append(task.registry.validate(ToolCall(chosen.tool.name, filled.arguments, logprob=chosen.logprob + filled.logprob)))
-        except ToolCallError:  # a rule that the ranking does not know, such as a pattern: generate under the whole schema
+            calls.append(
+                task.registry.validate(
+                    ToolCall(chosen.tool.name, filled.arguments, logprob=chosen.logprob + filled.logprob)
+                )
+            )
+        except (
+            ToolCallError
+        ):  # a rule that the ranking does not know, such as a pattern: generate under the whole schema
             only = task.registry.only(chosen.tool.name)
             return _checked(_generate(client, task, only, none=False), task, "choose_fill", logprob)
     return Decision(tuple(calls), "choose_fill", logprob)

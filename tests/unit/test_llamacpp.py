@@ -261,6 +261,19 @@ def test_streams_left_open_block_nobody(model: Client) -> None:
     assert all(s.thread is None for s in model.backend.engine._slots)  # type: ignore[attr-defined]
 
 
+def test_a_stream_of_a_closed_model_ends_with_an_error_not_a_crash() -> None:
+    client = labkit.load(context=160)
+    stream = client.stream("Tell a long story.", max_tokens=50)
+    next(stream)
+    engine = client.backend.engine  # type: ignore[attr-defined]
+    client.close()
+    client.close()
+    with pytest.raises(BackendError, match="closed while it was in use"):
+        list(stream)
+    with pytest.raises(BackendError, match="closed"), engine.slot([1]):
+        pass
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 def test_an_interrupt_in_a_generation_leaves_the_model_usable(model: Client) -> None:
     before = model.complete("Name three animals.", max_tokens=12).text
