@@ -33,12 +33,14 @@ class CellRun:
         error: Name of the exception; ``Timeout`` or ``KernelDied`` when it never came back; empty if it ran.
         message: What the exception said.
         seconds: How long it took.
+        stderr: What it wrote there; nbgrader gives no points to a check that writes anything.
     """
 
     index: int
     error: str = ""
     message: str = ""
     seconds: float = 0.0
+    stderr: str = ""
 
 
 class Kernel:
@@ -58,7 +60,9 @@ class Kernel:
                 continue
             began = time.monotonic()
             error, message = self._run_cell(cell, index)
-            runs.append(CellRun(index, error, message, time.monotonic() - began))
+            outputs = cell.get("outputs", [])
+            stderr = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stderr")
+            runs.append(CellRun(index, error, message, time.monotonic() - began, stderr))
         return runs
 
     def _run_cell(self, cell: NotebookNode, index: int) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError as SchemaMismatch
@@ -49,17 +49,17 @@ def problems(schema: JsonSchema, value: Mapping[str, Any]) -> list[str]:
 def _explain(error: SchemaMismatch) -> str:
     """One sentence for the model. jsonschema's own messages quote whole values and schemas."""
     where = ".".join(map(str, error.absolute_path)) or "arguments"
-    if error.validator == "enum":
-        return f"{where} is {short(error.instance)}, but must be one of {json.dumps(error.validator_value)}"
-    if error.validator == "type":
-        return f"{where} is {short(error.instance)}, but must be of type {error.validator_value}"
-    if error.validator == "required" and isinstance(error.instance, Mapping):
-        missing = [k for k in error.validator_value if k not in error.instance]
-        return f"{where} lack{'s' if where != 'arguments' else ''} {', '.join(missing)}"
-    if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
-        known = list(error.schema.get("properties", {}))
-        unknown = [k for k in error.instance if k not in known]
-        return f"{where} has unknown keys {', '.join(map(_short, unknown))}; valid keys: {', '.join(known) or 'none'}"
+    rule, wanted, value = str(error.validator), cast(Any, error.validator_value), cast(Any, error.instance)
+    if rule == "enum":
+        return f"{where} is {short(value)}, but must be one of {json.dumps(wanted, ensure_ascii=False)}"
+    if rule == "type":
+        return f"{where} is {short(value)}, but must be of type {wanted}"
+    if rule == "required":
+        return f"{where} lack{'' if where == 'arguments' else 's'} {', '.join(k for k in wanted if k not in value)}"
+    if rule == "additionalProperties":
+        known = list(cast(Any, error.schema).get("properties", {}))
+        unknown = [short(k) for k in value if k not in known]
+        return f"{where} has unknown keys {', '.join(unknown)}; valid keys: {', '.join(known) or 'none'}"
     return f"{where}: {cut(error.message, 200)}"
 
 
@@ -130,6 +130,22 @@ def json_type(node: JsonSchema) -> JsonSchema:
     kind = node.get("type")
     out = {k: v for k, v in node.items() if k not in ("type", "optional")}
     return out if kind in (None, "any") else {"type": _JSON_TYPES.get(kind, kind), **out}
+
+
+def bounded(schema: JsonSchema) -> JsonSchema:
+    """The schema with bounds on strings, lists and integers, so that a weak model that generates under it comes to an end."""
+    bounds: dict[str, JsonSchema] = {
+        "string": {"maxLength": 200},
+        "array": {"maxItems": 20},
+        "integer": {"minimum": -(10**12), "maximum": 10**12},
+    }
+
+    def bound(part: JsonSchema) -> JsonSchema:
+        kind = part.get("type")
+        free = isinstance(kind, str) and "enum" not in part and "const" not in part
+        return {**bounds.get(str(kind), {}), **part} if free else part
+
+    return map_schema(schema, bound)
 
 
 def cut(text: str, limit: int) -> str:

@@ -230,7 +230,6 @@ class Engine:
 
         Raises:
             ContextOverflow: Prompt and the longest choice do not fit.
-            BackendError: A choice is longer than a batch.
         """
         with self._turn:
             first = log_softmax(self.evaluate(slot, prompt))
@@ -239,14 +238,9 @@ class Engine:
             while todo:
                 group: list[int] = []
                 while todo and len(group) < BRANCHES:
-                    if sum(len(choices[i]) for i in (*group, todo[0])) > self.batch:
+                    if group and sum(len(choices[i]) for i in (*group, todo[0])) > self.batch:
                         break
                     group.append(todo.pop(0))
-                if not group:
-                    raise BackendError(
-                        f"A choice has {len(choices[todo[0]])} tokens; at most {self.batch} can be scored.",
-                        "Shorten the choice, or raise LABKIT_BATCH.",
-                    )
                 for i, total in zip(group, self._branches(slot, [choices[i] for i in group]), strict=True):
                     totals[i] += total
             return totals
@@ -259,8 +253,11 @@ class Engine:
                 self.c.llama_memory_seq_cp(self._memory, slot.sequence, branch, -1, -1)
                 entries += [(token, start + i, branch) for i, token in enumerate(choice[:-1])]
                 rows += choice[1:]
-            self._decode(entries, range(len(entries)), keep=slot)
-            picked = [float(log_softmax(self._row(i))[token]) for i, token in enumerate(rows)]
+            picked: list[float] = []
+            for at in range(0, len(entries), self.batch):  # more than one part only for a single long choice
+                part = entries[at : at + self.batch]
+                self._decode(part, range(len(part)), keep=slot)
+                picked += [float(log_softmax(self._row(i))[t]) for i, t in enumerate(rows[at : at + self.batch])]
         finally:
             for branch in range(SLOTS, SLOTS + len(choices)):
                 self.c.llama_memory_seq_rm(self._memory, branch, -1, -1)

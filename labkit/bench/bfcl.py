@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import subprocess
 import sys
@@ -279,3 +280,56 @@ def reference_check(settings: Settings) -> Callable[[Case, Sequence[ToolCall]], 
         )
 
     return run
+
+
+def agreement(settings: Settings, *, rounds: int = 3, seed: int = 0) -> list[bool]:
+    """Whether our check and the reference agree: on right calls made of the answers of every case, and on spoiled ones.
+
+    Raises:
+        ConfigError: The data was not pulled.
+    """
+    reference, rng = reference_check(settings), random.Random(seed)
+    agreed: list[bool] = []
+    for category in CATEGORIES:
+        for case in load(settings, category):
+            for i in range(rounds):
+                calls = _calls_from_answers(case, rng, spoil=i > 0)
+                agreed.append((check(case, calls) is None) == reference(case, calls))
+    return agreed
+
+
+def _calls_from_answers(case: Case, rng: random.Random, *, spoil: bool) -> list[ToolCall]:
+    calls: list[ToolCall] = []
+    for answer in case.answers:
+        ((name, accepted),) = answer.items()
+        picked = {key: _pick(rng.choice(values), rng) for key, values in accepted.items()}
+        arguments = {key: value for key, value in picked.items() if value != ""}
+        if spoil:
+            arguments = {key: _spoil(value, rng) for key, value in arguments.items() if rng.random() > 0.03}
+        calls.append(ToolCall("other" if spoil and rng.random() < 0.03 else name, arguments))
+    if spoil and rng.random() < 0.05:
+        calls.pop() if calls else calls.append(ToolCall("other", {}))
+    rng.shuffle(calls)
+    return calls
+
+
+def _pick(value: Any, rng: random.Random) -> Any:
+    """One of the accepted values, inside nested answers too."""
+    if isinstance(value, dict):
+        return {key: _pick(rng.choice(options), rng) for key, options in value.items()}
+    return [_pick(item, rng) for item in value] if isinstance(value, list) else value
+
+
+def _spoil(value: Any, rng: random.Random) -> Any:
+    """The value, or in four of ten cases something like it."""
+    if rng.random() < 0.6:
+        return value
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return rng.choice([value + 1, float(value), int(value), str(value), [value], None])
+    if isinstance(value, str):
+        return rng.choice([value.upper(), f"{value} x", value.replace(" ", "-"), [value], 5, "", None])
+    if isinstance(value, list):
+        return rng.choice([value[::-1], value + value[:1], [_spoil(item, rng) for item in value], {}, []])
+    return rng.choice([{key: _spoil(item, rng) for key, item in value.items()}, {**value, "more": 1}, {}])

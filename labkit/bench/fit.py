@@ -96,7 +96,7 @@ def _by_family(slots: Sequence[tuple[rank.Slot, list[bool]]]) -> rank.Weights:
     return {family: fit(found) for family, found in examples.items()}
 
 
-def fit(examples: Sequence[Example]) -> dict[str, float]:
+def fit(examples: Sequence[Example], ridge: float = RIDGE) -> dict[str, float]:
     """Weights that make the right candidates probable: gradient ascent (Adam) on their log-likelihood less a ridge penalty."""
     names = sorted({name for rows, _ in examples for row in rows for name in row})
     tables = [
@@ -105,7 +105,7 @@ def fit(examples: Sequence[Example]) -> dict[str, float]:
     ]
     weights, mean, square = (np.zeros(len(names)) for _ in range(3))
     for step in range(1, STEPS + 1):
-        gradient = sum((_gradient(x, right, weights) for x, right in tables), start=-2 * RIDGE * weights)
+        gradient = sum((_gradient(x, right, weights) for x, right in tables), start=-2 * ridge * weights)
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
         weights = weights + 0.03 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-9)
     return {name: round(float(w), 2) for name, w in zip(names, weights, strict=True) if abs(w) >= 0.005}
@@ -129,7 +129,7 @@ def _fit_tools(client: Client, cases: Sequence[bfcl.Case], tools: Sequence[Tool]
         right = [i == j, i != j]  # this tool, or none, whose score is 0
         plain.append(([evidence, {}], right))
         full.append(([{**evidence, "model:gain": choose.gains(client, [tools[j]], request)[0]}, {}], right))
-    return {"relevance": fit(plain), "relevance_with_model": fit(full)}
+    return {"relevance": fit(plain, 0.5), "relevance_with_model": fit(full, 0.5)}
 
 
 def _pairs(cases: Sequence[bfcl.Case], tools: Sequence[Tool]) -> list[tuple[int, int]]:

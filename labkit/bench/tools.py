@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from labkit.tools import ToolRegistry
 
 SAMPLE = {"own": 40, "simple_python": 30, "multiple": 20, "parallel": 10, "irrelevance": 20}
 """Cases of a default run."""
-BASELINES = 10
+BASELINES = 8
 """Cases of a default run that each of the other strategies gets."""
 OTHERS = ("text_only", "union", "vote", "prompt", "chatml")
 VERSION = 1
@@ -67,7 +67,8 @@ def run(*, full: bool = False, strategies: Sequence[str] = OTHERS) -> list[Figur
     client = labkit.load(chosen.backend)
     log = _Log(chosen.cache / "bench" / f"tools-{VERSION}.jsonl" if full else None)
     figures: list[Figure] = []
-    for category, cases in _sets(chosen, full=full).items():
+    sets = _sets(chosen, full=full)
+    for category, cases in sets.items():
         outcomes = [_measure(client, "choose_fill", case, log) for case in _progress(cases, category)]
         figures += _summary(f"tools.{category}", outcomes)
         if category == "simple_python":
@@ -84,6 +85,8 @@ def run(*, full: bool = False, strategies: Sequence[str] = OTHERS) -> list[Figur
                     for case in _progress(some, f"{category}, {strategy}")
                 ]
                 figures += _summary(f"tools.{category}.{strategy}", baseline)[:2]
+    if len(sets) > 1:
+        figures.append(_share("tools.check_agreement", bfcl.agreement(chosen)))
     return [*figures, *_cost(client)]
 
 
@@ -118,7 +121,9 @@ def answer(client: Client, strategy: str, case: bfcl.Case) -> tuple[ToolCall, ..
     if strategy == "text_only":
         return _text_only(client, registry, messages)
     known: dict[str, Strategy] = {s: s for s in ("choose_fill", "union", "vote", "prompt")}  # type: ignore[misc]
-    return call_tools(client, messages, registry, strategy=known[strategy], parallel=parallel).calls
+    return call_tools(
+        client, messages, registry, strategy=known[strategy], parallel=parallel, samples=3
+    ).calls
 
 
 def _text_only(client: Client, registry: ToolRegistry, messages: tuple[Message, ...]) -> tuple[ToolCall, ...]:
@@ -204,11 +209,12 @@ def _share(name: str, hits: Sequence[bool]) -> Figure:
 
 def _cost(client: Client) -> list[Figure]:
     """What constraining costs in time, and how much of its prompt a second request with the same tools reads again."""
-    cases = [c for c in own_cases() if c.category in ("simple", "multiple")][:6]
-    ratios = [_time_ratio(client, case) for case in cases]
+    cases = [c for c in own_cases() if c.category in ("simple", "multiple")][:10]
+    ratios = [_time_ratio(client, case) for case in cases[:6]]
+    reread = [ratio for case in cases if (ratio := _reread(client, case)) is not None]
     return [
         median("tools.constrained_time_ratio", ratios, "ratio"),
-        median("tools.reread_ratio", [_reread(client, c) for c in cases], "ratio"),
+        median("tools.reread_ratio", reread, "ratio"),
     ]
 
 
@@ -222,8 +228,11 @@ def _time_ratio(client: Client, case: bfcl.Case) -> float:
     return free.decode_per_s / bound.decode_per_s if bound.decode_per_s else 1.0
 
 
-def _reread(client: Client, case: bfcl.Case) -> float:
-    """Tokens read over tokens in all prompts of a second request, after a first one with the same tools."""
+def _reread(client: Client, case: bfcl.Case) -> float | None:
+    """Tokens read over tokens in all prompts of a second request, after a first one with the same tools.
+
+    None where the words of the request decided alone and the model was not asked.
+    """
     from labkit.backends.llamacpp import LlamaCppBackend
 
     backend = client.backend
@@ -233,7 +242,7 @@ def _reread(client: Client, case: bfcl.Case) -> float:
     before = backend.engine.prompt_tokens, backend.engine.read_tokens
     call_tools(client, request, registry, choice="required")
     asked, read = backend.engine.prompt_tokens - before[0], backend.engine.read_tokens - before[1]
-    return read / asked if asked else 0.0
+    return read / asked if asked else None
 
 
 def _chatml(registry: ToolRegistry, messages: tuple[Message, ...]) -> tuple[ToolCall, ...]:
@@ -281,6 +290,3 @@ def _progress(cases: Iterable[bfcl.Case], what: str) -> Iterable[bfcl.Case]:
     from rich.progress import track
 
     return track(list(cases), description=what, console=Console(stderr=True), transient=True)
-
-
-Answer = Callable[[bfcl.Case], tuple[ToolCall, ...]]

@@ -16,6 +16,7 @@ from labkit.decoding.text import read
 from labkit.decoding.values import OMIT, Candidate, Leaf, rebuild
 from labkit.messages import Message, assistant, system, user
 from labkit.tools import Tool
+from labkit.toolschema import bounded
 
 INSTRUCTION = "Answer with the value of the parameter, as it stands in the request."
 EXAMPLES = (
@@ -103,10 +104,12 @@ def ask(client: Client, tool: Tool, request: str, slot: Slot) -> None:
 
 def generate(client: Client, tool: Tool, request: str, leaf: Leaf) -> Any:
     """A value that is not made of pieces of the request, generated under its schema; ``OMIT`` if it comes out cut."""
-    answer = client.complete(prompt(tool, request, leaf), schema=leaf.schema, max_tokens=GENERATE_TOKENS)
+    shared = {"$defs": tool.parameters["$defs"]} if "$defs" in tool.parameters else {}
+    schema = bounded({**leaf.schema, **shared})
+    answer = client.complete(prompt(tool, request, leaf), schema=schema, max_tokens=GENERATE_TOKENS)
     try:
         return answer.json()
-    except json.JSONDecodeError:
+    except ValueError:
         return OMIT
 
 

@@ -18,11 +18,13 @@ from labkit.decoding.parse import read_calls
 from labkit.errors import CapabilityMissing, ToolCallError
 from labkit.messages import JsonSchema, Message, Request, ToolCall, system
 from labkit.tools import ToolRegistry
-from labkit.toolschema import map_schema
+from labkit.toolschema import bounded
 
 CALL_TOKENS = 256
 """Upper bound for a generated call."""
 NONE = "none"
+REQUEST_LIMIT = 2000
+"""Characters of the conversation, the last ones, that values are taken from."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Task:
         recent = [
             m.content for m in self.messages[spoken[-1] + 1 if spoken else 0 :] if m.role in ("user", "tool")
         ]
-        return "\n".join(recent) or self.messages[-1].content
+        return ("\n".join(recent) or self.messages[-1].content)[-REQUEST_LIMIT:]
 
 
 def choose_fill(client: Client, task: Task) -> Decision:
@@ -194,8 +196,8 @@ def union_schema(tools: ToolRegistry, *, none: bool, parallel: bool = False) -> 
     branches: list[JsonSchema] = []
     for i, chosen in enumerate(tools):
         own = json.loads(json.dumps(chosen.parameters).replace('"#/$defs/', f'"#/$defs/{i}_'))
-        shared |= {f"{i}_{name}": map_schema(part, _bounded) for name, part in own.pop("$defs", {}).items()}
-        branches.append(_branch(chosen.name, map_schema(own, _bounded)))
+        shared |= {f"{i}_{name}": bounded(part) for name, part in own.pop("$defs", {}).items()}
+        branches.append(_branch(chosen.name, bounded(own)))
     if none:
         branches.append(_branch(NONE, {"type": "object", "properties": {}, "additionalProperties": False}))
     call: JsonSchema = branches[0] if len(branches) == 1 else {"anyOf": branches}
@@ -212,15 +214,3 @@ def _branch(name: str, arguments: JsonSchema) -> JsonSchema:
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
-
-
-def _bounded(part: JsonSchema) -> JsonSchema:
-    bounds = {
-        "string": {"maxLength": 200},
-        "array": {"maxItems": 20},
-        "integer": {"minimum": -(10**12), "maximum": 10**12},
-    }
-    kind = part.get("type")
-    if "enum" in part or "const" in part or not isinstance(kind, str):
-        return part
-    return {**{k: v for k, v in bounds.get(kind, {}).items()}, **part}

@@ -177,7 +177,7 @@ def phrases(reading: Reading) -> Iterator[Span]:
 
 def mentions(value: Any, reading: Reading) -> tuple[Span, ...]:
     """Where the words of a listed value stand in the request, however they are written; empty if they do not all."""
-    wanted = [w for w in re.findall(r"[^\W_]+|[<>=%#+]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(value)))]
+    wanted: list[str] = re.findall(r"[^\W_]+|[<>=%#+]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(value)))
     if not wanted:
         return ()
     spans: list[Span] = []
@@ -261,7 +261,7 @@ def _arrays(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
     if item.kind in ("integer", "number"):
         yield from _number_lists(item, reading, [s for s, _ in written])
     elif item.kind == "string":
-        spans = [s for s in (*reading.quotes, *phrases(reading))]
+        spans = (*reading.quotes, *phrases(reading))
         for run in _word_runs(reading):
             yield Candidate([reading[s] for s in run], run, "list")
         for span in spans:
@@ -293,10 +293,10 @@ def _number_lists(item: Leaf, reading: Reading, taken: list[Span]) -> Iterator[C
 def _word_runs(reading: Reading) -> Iterator[tuple[Span, ...]]:
     """Enumerations of quotations or of phrases: the words between commas and ``and``, cut at small words on the outside."""
     yield from runs(reading, reading.quotes)
-    words, joints = reading.words, [w for w in reading.words]
+    words = reading.words
     run: list[list[int]] = [[]]
     found: list[list[list[int]]] = []
-    for i, word in enumerate(joints):
+    for i, word in enumerate(words):
         joining = word.text.lower() in ("and", "or", "&") and not word.before
         if joining:
             if run[-1]:

@@ -80,6 +80,7 @@ def test_the_solution_earns_everything_and_writes_nothing_to_stderr(lab: labs.La
     report = labs.run_checks(path, lab, judge=True, seed=20261122, total_s=500)
     assert report.notes == []
     assert [(run.index, run.error, run.message) for run in report.cells if run.error] == []
+    assert [(run.index, run.stderr) for run in report.cells if run.stderr] == []
     for outcome in report.outcomes:
         assert outcome.passed is not False, outcome
         if outcome.verdict:

@@ -308,7 +308,7 @@ JSON = st.recursive(
 HINTS = st.recursive(
     st.sampled_from([str, int, float, bool, Colour, Point, Person, Literal["a", "b"], Literal[1, 2]]),
     lambda inner: st.one_of(
-        inner.map(lambda t: list[t]), inner.map(lambda t: Optional[t]), inner.map(lambda t: dict[str, t])
+        inner.map(lambda t: list[t]), inner.map(lambda t: t | None), inner.map(lambda t: dict[str, t])
     ),
     max_leaves=3,
 )
