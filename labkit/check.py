@@ -84,6 +84,7 @@ def check(name: str, hint: str = "") -> Generator[Expect]:
         reason = failure.message
     except NotImplementedError:
         reason = "not written yet: the exercise above still raises NotImplementedError"
+        hint = "Write the exercise, run its cell, then run this one again."
     except Exception as error:
         reason = f"your code raised {type(error).__name__}: {error}{_where(error)}"
     else:

@@ -88,7 +88,8 @@ def reset(lab: str) -> None:
     """Make a fresh copy of a lab beside yours, which stays as it is."""
     from labkit import labs
 
-    print(f"A fresh copy: {labs.reset(labs.find(lab))}")
+    fresh = labs.reset(labs.find(lab))
+    print(f"A fresh copy: {fresh}\nCheck it with: labkit check {lab} --notebook {fresh}")
 
 
 @app.command()
@@ -148,13 +149,13 @@ def progress(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([asdict(e) for e in entries.values()], indent=2))
         return
-    table = Table("lab", "passed", "checks")
     for lab in labs.labs():
         names = [n for n, cell in labs.graded(labs.read(lab.student)).items() if cell.cell_type == "code"]
-        passed = [n for n in names if n in entries and entries[n].passed]
-        detail = " ".join(f"[{'x' if n in passed else ' '}]{n.removeprefix(lab.id + '-')}" for n in names)
-        table.add_row(lab.id, f"{len(passed)} of {len(names)}", detail)
-    console.print(table)
+        passed = {n for n in names if n in entries and entries[n].passed}
+        print(f"{lab.name}: {len(passed)} of {len(names)} checks passed")
+        for name in names:
+            tries = f", tries: {entries[name].tries}" if name in entries else ""
+            print(f"  [{'x' if name in passed else ' '}] {name}{tries}")
 
 
 @app.command()

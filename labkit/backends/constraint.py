@@ -16,7 +16,6 @@ from labkit.errors import SchemaError
 from labkit.messages import JsonSchema, Request
 from labkit.sampling import Logits
 
-
 SCHEMA_HELP = "Use only the JSON schema keywords that llguidance's docs/json_schema.md lists."
 GRAMMAR_HELP = "Write a Lark grammar as llguidance's docs/syntax.md describes; its first rule is `start`."
 

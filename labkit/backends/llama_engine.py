@@ -3,9 +3,11 @@
 Why not ``llama_cpp.Llama``: it holds one conversation, is not safe with threads, applies grammars to the whole
 vocabulary, and cannot score branches. The functions used here are llama-cpp-python's public low-level interface.
 
-The cache has a few *slots*. A slot remembers the tokens whose keys and values it holds; a request takes the idle slot
-that shares the longest prefix with its prompt and reads only the rest. One lock guards each step, not each request, so
-several threads can stream at once and an abandoned stream blocks nobody.
+Conversations have *slots*. A slot remembers its tokens; a request takes the idle slot that shares the longest prefix with
+its prompt and reads only the rest. One slot at a time is live in llama.cpp's cache, from its first cell on; the keys and
+values of the others are parked in memory. So where a token lies in the cache depends on its position only, and a prompt's
+logits do not depend on what was asked before. One lock guards each step, not each request: several threads can stream at
+once, and an abandoned stream blocks nobody.
 """
 
 from __future__ import annotations
@@ -22,23 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
 
 SLOTS = 8
-"""Conversations whose prefix stays in the cache."""
+"""Conversations whose prefix is kept."""
 BRANCHES = 16
 """Continuations scored in one step; each needs a sequence of its own."""
+LIVE = 0
+"""The sequence of the live slot; branches have the sequences from 1 on."""
 
 
 @dataclass
 class Slot:
-    """A sequence of the KV cache and what it holds."""
+    """A conversation's tokens and, unless it is live, their keys and values."""
 
-    sequence: int
     tokens: list[int] = field(default_factory=list[int])
+    parked: NDArray[np.uint8] | None = None
     thread: int | None = None
     used: int = 0
 
@@ -86,7 +91,7 @@ class Engine:
         self.batch = min(batch, self.context)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = self.context, self.batch, self.batch
-        params.n_seq_max = SLOTS + BRANCHES
+        params.n_seq_max = 1 + BRANCHES
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = self._idle.most
         params.no_perf = True
@@ -103,7 +108,8 @@ class Engine:
             )
         self._memory: Any = llama_cpp.llama_get_memory(self._ctx)
         self._batch: Any = llama_cpp.llama_batch_init(self.batch, 0, 1)
-        self._slots = [Slot(i) for i in range(SLOTS)]
+        self._slots = [Slot() for _ in range(SLOTS)]
+        self._live = self._slots[0]
         self._clock = count(1)
         self.prompt_tokens = 0
         """Tokens in all prompts so far."""
@@ -177,13 +183,12 @@ class Engine:
                     break
                 self._turn.wait()
             donor = max(self._slots, key=lambda s: _shared(s.tokens, prompt))
-            shared = _shared(donor.tokens, prompt)
             slot = max(free, key=lambda s: (_shared(s.tokens, prompt), -s.used))
             if _shared(slot.tokens, prompt) < len(slot.tokens) // 2:
                 # it holds another conversation: take the oldest instead
                 slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
-            if slot is not donor and shared > _shared(slot.tokens, prompt):
-                self._copy(donor, slot, shared)
+            better = _shared(donor.tokens, prompt) > _shared(slot.tokens, prompt)
+            self._activate(slot, donor if better else slot)
             # llama.cpp rounds a batch of one token differently from a larger one. Reading the last two again, always
             # together, makes a prompt's logits the same whether it was cached or not.
             self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
@@ -212,13 +217,15 @@ class Engine:
                     f"{self.context}.",
                     "Shorten the conversation, or raise LABKIT_CONTEXT (the model sets its own upper bound).",
                 )
-            keep = min(_shared(slot.tokens, tokens), len(tokens) - 1)
+            self._activate(slot, slot)
             try:
-                self._forget(slot, keep)
-                for start in range(keep, len(tokens), self.batch):
-                    part = tokens[start : start + self.batch]
-                    outputs = [len(part) - 1] if start + len(part) == len(tokens) else []
-                    self._decode([(t, start + i, slot.sequence) for i, t in enumerate(part)], outputs)
+                self._forget(slot, min(_shared(slot.tokens, tokens), len(tokens) - 1))
+                while (start := len(slot.tokens)) < len(tokens):
+                    left = len(tokens) - start
+                    size = min(left, self.batch) - (left == self.batch + 1)  # never a single token at the end
+                    outputs = [size - 1] if size == left else []
+                    part = tokens[start : start + size]
+                    self._decode([(token, start + i, LIVE) for i, token in enumerate(part)], outputs)
                     slot.tokens.extend(part)
                 return self._row(-1).copy()
             except BaseException:  # also Ctrl-C: what the cache holds now is not known
@@ -235,10 +242,11 @@ class Engine:
             first = log_softmax(self.evaluate(slot, prompt))
             totals = [float(first[choice[0]]) for choice in choices]
             todo = [i for i, choice in enumerate(choices) if len(choice) > 1]
+            room = min(self.batch, self.context - len(prompt))
             while todo:
                 group: list[int] = []
                 while todo and len(group) < BRANCHES:
-                    if group and sum(len(choices[i]) for i in (*group, todo[0])) > self.batch:
+                    if group and sum(len(choices[i]) for i in (*group, todo[0])) > room:
                         break
                     group.append(todo.pop(0))
                 for i, total in zip(group, self._branches(slot, [choices[i] for i in group]), strict=True):
@@ -249,40 +257,35 @@ class Engine:
         """Sum of log-probabilities after each choice's first token; every choice is a sequence of its own."""
         start, rows, entries = len(slot.tokens), [], []
         try:
-            for branch, choice in enumerate(choices, SLOTS):
-                self.c.llama_memory_seq_cp(self._memory, slot.sequence, branch, -1, -1)
+            for branch, choice in enumerate(choices, LIVE + 1):
+                self.c.llama_memory_seq_cp(self._memory, LIVE, branch, -1, -1)
                 entries += [(token, start + i, branch) for i, token in enumerate(choice[:-1])]
                 rows += choice[1:]
             picked: list[float] = []
             for at in range(0, len(entries), self.batch):  # more than one part only for a single long choice
                 part = entries[at : at + self.batch]
-                self._decode(part, range(len(part)), keep=slot)
-                picked += [float(log_softmax(self._row(i))[t]) for i, t in enumerate(rows[at : at + self.batch])]
+                self._decode(part, range(len(part)))
+                picked += [
+                    float(log_softmax(self._row(i))[t]) for i, t in enumerate(rows[at : at + self.batch])
+                ]
         finally:
-            for branch in range(SLOTS, SLOTS + len(choices)):
+            for branch in range(LIVE + 1, LIVE + 1 + len(choices)):
                 self.c.llama_memory_seq_rm(self._memory, branch, -1, -1)
         values = iter(picked)
         return [sum(next(values) for _ in choice[1:]) for choice in choices]
 
-    def _decode(
-        self, entries: Sequence[tuple[int, int, int]], outputs: Sequence[int], keep: Slot | None = None
-    ) -> None:
+    def _decode(self, entries: Sequence[tuple[int, int, int]], outputs: Sequence[int]) -> None:
         """Run (token, position, sequence) entries through the model; rows at ``outputs`` get logits."""
         batch, wanted = self._batch, set(outputs)
         batch.n_tokens = len(entries)
         for i, (token, position, sequence) in enumerate(entries):
             batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, position, 1, sequence
             batch.logits[i] = i in wanted
-        while (
-            code := self.c.llama_decode(self._ctx, batch)
-        ) == 1:  # no room in the cache: drop another conversation
-            own = {sequence for _, _, sequence in entries} | ({keep.sequence} if keep else set[int]())
-            others = [s for s in self._slots if s.tokens and s.sequence not in own]
-            if not others:
-                raise ContextOverflow(
-                    "The KV cache is full.", "Shorten the conversation, or raise LABKIT_CONTEXT."
-                )
-            self._forget(min(others, key=lambda s: (s.thread is not None, s.used)), 0)
+        code = self.c.llama_decode(self._ctx, batch)
+        if code == 1:
+            raise ContextOverflow(
+                "The KV cache is full.", "Shorten the conversation, or raise LABKIT_CONTEXT."
+            )
         if code:
             raise BackendError(f"llama_decode failed with code {code}.", "Run `labkit doctor`.")
 
@@ -290,15 +293,31 @@ class Engine:
         """Logits of output row ``i`` as a view that the next decode overwrites."""
         return np.ctypeslib.as_array(self.c.llama_get_logits_ith(self._ctx, i), shape=(self.n_vocab,))
 
-    def _forget(self, slot: Slot, keep: int) -> None:
-        if keep < len(slot.tokens) or keep == 0:
-            self.c.llama_memory_seq_rm(self._memory, slot.sequence, keep, -1)
-            del slot.tokens[keep:]
+    def _activate(self, slot: Slot, source: Slot) -> None:
+        """Make a slot live, with what ``source`` holds: its own, or a copy of another's."""
+        if slot is source and slot is self._live:
+            return
+        if self._live.tokens:
+            parked = np.empty(self.c.llama_state_seq_get_size(self._ctx, LIVE), dtype=np.uint8)
+            self.c.llama_state_seq_get_data(self._ctx, _bytes(parked), parked.size, LIVE)
+            self._live.parked = parked
+        self.c.llama_memory_seq_rm(self._memory, LIVE, -1, -1)
+        held, tokens = source.parked, list(source.tokens)
+        if held is None or not self.c.llama_state_seq_set_data(self._ctx, _bytes(held), held.size, LIVE):
+            tokens = []
+        slot.tokens, slot.parked, self._live = tokens, None, slot
 
-    def _copy(self, donor: Slot, slot: Slot, n: int) -> None:
-        self._forget(slot, 0)
-        self.c.llama_memory_seq_cp(self._memory, donor.sequence, slot.sequence, 0, n)
-        slot.tokens = donor.tokens[:n]
+    def _forget(self, slot: Slot, keep: int) -> None:
+        """Keep only the first tokens of a slot: of the live one any number, of a parked one none."""
+        if slot is self._live:
+            self.c.llama_memory_seq_rm(self._memory, LIVE, keep, -1)
+        else:
+            slot.parked = None
+        del slot.tokens[keep:]
+
+
+def _bytes(array: NDArray[np.uint8]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 @contextmanager

@@ -332,4 +332,6 @@ def _spoil(value: Any, rng: random.Random) -> Any:
         return rng.choice([value.upper(), f"{value} x", value.replace(" ", "-"), [value], 5, "", None])
     if isinstance(value, list):
         return rng.choice([value[::-1], value + value[:1], [_spoil(item, rng) for item in value], {}, []])
-    return rng.choice([{key: _spoil(item, rng) for key, item in value.items()}, {**value, "more": 1}, {}])
+    if isinstance(value, dict):
+        return rng.choice([{key: _spoil(item, rng) for key, item in value.items()}, {**value, "more": 1}, {}])
+    return value

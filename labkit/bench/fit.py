@@ -121,31 +121,65 @@ def _gradient(
 
 
 def _fit_tools(client: Client, cases: Sequence[bfcl.Case], tools: Sequence[Tool]) -> rank.Weights:
+    """Fit by words on drawn pairs; then with the pairs added that these weights take for relevant, by words and with the model."""
+    pairs = _pairs(cases, tools)
+    first = fit(
+        [_example(choose.relevance(tools[j], read(_request(cases[i]))), i == j) for i, j in pairs], 0.5
+    )
+    pairs += _hardest(cases, tools, first)
     plain: list[Example] = []
     full: list[Example] = []
-    for i, j in _pairs(cases, tools):
+    for i, j in pairs:
         request = _request(cases[i])
         evidence = choose.relevance(tools[j], read(request))
-        right = [i == j, i != j]  # this tool, or none, whose score is 0
-        plain.append(([evidence, {}], right))
-        full.append(([{**evidence, "model:gain": choose.gains(client, [tools[j]], request)[0]}, {}], right))
+        gain = choose.gains(client, [tools[j]], request)[0]
+        plain.append(_example(evidence, i == j))
+        full.append(_example({**evidence, "model:gain": gain}, i == j))
     return {"relevance": fit(plain, 0.5), "relevance_with_model": fit(full, 0.5)}
 
 
+def _example(evidence: Features, own: bool) -> Example:
+    """A choice between this tool and none, whose score is 0."""
+    return [evidence, {}], [own, not own]
+
+
 def _pairs(cases: Sequence[bfcl.Case], tools: Sequence[Tool]) -> list[tuple[int, int]]:
-    """Pairs of a request and a tool: its own, three drawn ones, and the one of another purpose that is nearest by its words."""
-    rng, everyone = random.Random(0), range(len(cases))
-    words = [(stems(t.name) | stems(t.description)) - GENERIC for t in tools]
+    """Pairs of a request and a tool: its own, three drawn ones, and the one of another purpose with most of its words."""
+    rng, words = random.Random(0), [_words(tool) for tool in tools]
     pairs: list[tuple[int, int]] = []
-    for i in everyone:
-        others = [j for j in everyone if j != i]
-        said = stems(_request(cases[i]))
-        different = [
-            j for j in others if len(words[i] & words[j]) <= 0.34 * max(1, min(len(words[i]), len(words[j])))
-        ]
-        nearest = max(different, key=lambda j: len(words[j] & said) / max(1, len(words[j])))
-        pairs += [(i, i), *((i, j) for j in rng.sample(others, 3)), (i, nearest)]
+    for i, case in enumerate(cases):
+        others = [j for j in range(len(tools)) if j != i]
+        said = stems(_request(case))
+        drawn = rng.sample(others, 3)
+        nearest = max(_different(i, words), key=lambda j: len(words[j] & said) / max(1, len(words[j])))
+        pairs += [(i, i), *((i, j) for j in drawn), (i, nearest)]
     return pairs
+
+
+def _hardest(
+    cases: Sequence[bfcl.Case], tools: Sequence[Tool], weights: dict[str, float]
+) -> list[tuple[int, int]]:
+    """For each request, the two tools of another purpose that the weights think most relevant."""
+    words = [_words(tool) for tool in tools]
+    pairs: list[tuple[int, int]] = []
+    for i, case in enumerate(cases):
+        reading = read(_request(case))
+        scores = {
+            j: sum(weights.get(k, 0.0) * v for k, v in choose.relevance(tools[j], reading).items())
+            for j in _different(i, words)
+        }
+        pairs += [(i, j) for j in sorted(scores, key=lambda j: -scores[j])[:2]]
+    return pairs
+
+
+def _words(tool: Tool) -> frozenset[str]:
+    return (stems(tool.name) | stems(tool.description)) - GENERIC
+
+
+def _different(i: int, words: Sequence[frozenset[str]]) -> list[int]:
+    """Tools of another purpose: they share at most a third of their words with tool ``i``."""
+    shorter = [max(1, min(len(words[i]), len(w))) for w in words]
+    return [j for j in range(len(words)) if j != i and len(words[i] & words[j]) <= 0.34 * shorter[j]]
 
 
 if __name__ == "__main__":

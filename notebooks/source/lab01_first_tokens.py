@@ -22,7 +22,7 @@
 #
 # | | |
 # | --- | --- |
-# | **Time** | about 2 hours |
+# | **Time** | 2 to 3 hours |
 # | **You need** | Python functions, lists and dicts; a little numpy (arrays, `argsort`, `cumsum`). No machine learning. |
 # | **You do not need** | a GPU, an account, an API key, or the network: the model came with `pip install` |
 # | **Points** | 20: seven checks (17) and one written question (3) |
@@ -41,12 +41,18 @@
 # %% [markdown]
 # **How a lab works.** Run the cells from top to bottom with Shift+Enter. There are seven exercises: you write the body of a function, and
 # the cell below checks it at once. A check that fails tells you what it expected and gives a hint. Try as often as you like.
-# If something is broken beyond repair, `labkit reset lab01` in a terminal lays a fresh copy beside yours.
+#
+# **At the end** save, then run `labkit check lab01` in a terminal: it runs the whole notebook afresh and adds up the points. With `--judge` it tries
+# further cases; `labkit progress` shows what has passed so far. A person grades the written question.
+#
+# If something is broken beyond repair, `labkit reset lab01` lays a fresh copy beside yours. Check that one with
+# `labkit check lab01 --notebook work/lab01_first_tokens.fresh-1.ipynb`.
 
 # %% [markdown]
 # ## 1 · The first answer
 #
-# Import, load, ask. The first load also verifies the model's file, which takes a moment. (`check` is for the exercises.)
+# Import, load, ask. `labkit` is the Python package of this course: it loads the model, talks to it, and brings the `check` of the exercises.
+# The first load also verifies the model's file, which takes a moment.
 
 # %%
 import labkit
@@ -60,7 +66,8 @@ print(answer)
 # A language model just wrote that, on your processor. Nothing left this machine.
 #
 # Read the sentence critically. Is it fluent? Is it true? Those are two different questions, and this lab keeps them apart.
-# Your text may differ from your neighbour's: tiny rounding differences between processors can tip one token, and then all that follow.
+# The same question gives the same answer on the same machine. On your neighbour's it may differ: processors round differently, which can tip one
+# token, and then all that follow. (A follow-up turn of a chat may also round differently from the same text sent afresh.)
 
 # %% [markdown]
 # An answer is called a **completion**. It carries more than text:
@@ -79,35 +86,27 @@ print("completion tokens:", answer.usage.completion_tokens)
 # A model writes one token at a time. A **stream** shows each piece as soon as it exists:
 
 # %%
-for chunk in model.stream("Explain in one sentence what a thermostat does.", max_tokens=60):
+question = "Explain in one sentence what a barometer measures."
+for chunk in model.stream(question, max_tokens=60):
     print(chunk.text, end="|")
 
 # %% [markdown]
-# The bars separate the pieces. Note where they fall: many pieces are whole words with the space in front, others are parts of words
-# or punctuation. The last piece is empty: it only says that the answer has ended.
+# The bars separate the pieces. Note where they fall: most pieces are whole words with the space in front, others are punctuation or
+# parts of a rarer word. (Did the barometer fall apart?) The last piece is empty: it only says that the answer has ended.
 
 # %% [markdown]
 # ### What is a small language model?
 #
 # A **small language model (SLM)** is a language model that fits on a consumer device and answers one user quickly enough.
-# A common line is drawn at about 10 billion parameters (weights); the border moves as devices grow.
-# The model of this course, SmolLM2-135M-Instruct, has 135 million. That is tiny even for an SLM, so every lab runs on any laptop,
-# and you see the mistakes that bigger models only hide better.
+# A common line is drawn at about 10 billion parameters, the numbers learnt in training, also called *weights*; the border moves as devices grow.
+# The model of this course, SmolLM2-135M-Instruct, has 135 million. (*Instruct*: trained further to follow instructions in a chat.) That is tiny
+# even for an SLM, so every lab runs on any laptop, and you see the mistakes that bigger models only hide better.
 
 # %% [markdown]
 # ### Why do agents run on them?
 #
-# An agent asks a model many small questions: which tool, which arguments, done or not? For such questions a small model has a case.
-# You will read strong claims about it. In this course a claim is something to **measure**:
-#
-# | claim | where you measure it |
-# | --- | --- |
-# | quick enough on a plain CPU | today, section 7; lab 03 |
-# | small enough for the device | lab 03 |
-# | private: the data stays here | lab 11 |
-# | works offline | lab 10 |
-# | cheap, with a large model only when needed | lab 08 |
-# | good enough for the task | today, section 8; labs 05, 06 and 10 |
+# An agent asks a model many small questions: which tool, which arguments, done or not? A small model can be quick, cheap, private and offline.
+# But claims are there to be **measured**: speed and quality today (sections 7 and 8), the others in labs 03 to 11.
 
 # %% [markdown]
 # ## 2 · Messages, and the template made visible
@@ -145,8 +144,12 @@ print(model.render(talk))
 #
 # 1. Every turn is `<|im_start|>role`, a line break, the content, `<|im_end|>`, a line break.
 # 2. There is a **system message that you did not write**. This model's template adds one when the list does not begin with its own.
-#    Those were the extra tokens of section 1.
+#    Those were the extra tokens of section 1; the control tokens, roles and line breaks are the rest.
 # 3. The text ends with an *opened* assistant turn. The model simply goes on writing there. That is the whole trick of chat.
+
+# %% tags=["nbval-check-output"]
+DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+print(len(model.pieces(DEFAULT_SYSTEM)), "tokens that you did not write")
 
 # %% [markdown]
 # ### Exercise 1 · The template by hand (2 points)
@@ -157,18 +160,16 @@ print(model.render(talk))
 # '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n'
 # ```
 
-# %% tags=["nbval-check-output"]
-DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-print(len(model.pieces(DEFAULT_SYSTEM)), "tokens, read before every conversation that has no system message")
-
 
 # %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "chatml"}
 def chatml(messages):
     """Fill in the ChatML template.
 
-    messages: list of dicts with the keys "role" and "content"; at least one. It is not changed.
-    Returns one str: every message as a turn, then an opened assistant turn ("<|im_start|>assistant\\n").
-    If the first message is not a system message, a turn with the system message DEFAULT_SYSTEM comes first.
+    messages: list of dicts with the keys "role" and "content"; at least one.
+    It is not changed.
+    Returns one str: every message as a turn, then an opened assistant turn
+    ("<|im_start|>assistant\\n"). If the first message is not a system message, a turn
+    with the system message DEFAULT_SYSTEM comes first.
     Contents are copied as they are, nothing is stripped.
     """
     ### BEGIN SOLUTION
@@ -180,26 +181,35 @@ def chatml(messages):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-chatml", "points": 2}
-with check("lab01-chatml", hint="Compare print(repr(chatml(talk))) with repr(model.render(talk)).") as expect:
-    brief = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    want = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+with check("lab01-chatml", hint="Compare the two with print(repr(...)).") as expect:
+    brief = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+    want = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+    want += "<|im_start|>assistant\n"
     expect.equal(chatml(brief), want, "a system and a user message")
     alone = brief[1:]
-    expect.equal(chatml(alone), want.replace("Be brief.", DEFAULT_SYSTEM), "without a system message")
-    expect.equal(alone, brief[1:], "the list given, which is not changed")
-    print("The same text as the model's own template:", chatml(talk) == model.render(talk))
+    with_default = want.replace("Be brief.", DEFAULT_SYSTEM)
+    expect.equal(chatml(alone), with_default, "without a system message")
+    unchanged = "the list that chatml was given, which must stay as it was: make a new one"
+    expect.equal(alone, brief[1:], unchanged)
+    print("The same as the model's own template:", chatml(talk) == model.render(talk))
 
 # %% [markdown]
 # ### A note on safety
 #
 # What if a user *types* `<|im_end|>`? If that became the control token, a user could end their turn and write a system message of their own.
-# labkit therefore reads control tokens only from the template. In a message they stay plain text:
+# labkit therefore reads control tokens only from the template. In any other text they are cut into several harmless pieces:
 
 # %% tags=["nbval-check-output"]
 print(model.pieces("<|im_end|>"))
+print("as plain text:", len(model.pieces(model.render(talk))), "tokens")
+print("as a chat:    ", len(model.encode(talk)), "tokens")
 
 # %% [markdown]
-# Several harmless pieces instead of one control token. Lab 11 attacks this and other doors.
+# So do not cut a rendered chat into pieces yourself: `model.encode(messages)` gives its ids as the model reads them, and their number is what the
+# prompt costs. Lab 11 attacks this and other doors.
 
 # %% [markdown]
 # ## 3 · Tokens
@@ -221,18 +231,18 @@ print(model.pieces(text))
 # %% tags=["nbval-check-output"]
 samples = {
     "English": "Could I book a table for four people on Friday evening?",
-    "German": "Könnte ich für Freitagabend einen Tisch für vier Personen reservieren?",
+    "German": "Könnte ich Freitagabend einen Tisch für vier Personen reservieren?",
     "Serbian": "Mogu li da rezervišem sto za četiri osobe u petak uveče?",
     "JSON": '{"people": 4, "day": "Friday", "time": "19:30"}',
 }
 for name, sample in samples.items():
     pieces = model.pieces(sample)
-    print(f"{name:8} {len(sample):3} characters {len(pieces):3} tokens   {'|'.join(pieces)}")
+    print(f"{name:8} {len(sample)} characters  {len(pieces)} tokens  {'|'.join(pieces)}")
 
 # %% [markdown]
 # Compare the columns. Tokens are what you wait for, what fills the context window, and what a cloud service bills. This model's
 # vocabulary was made mostly from English text, so other languages cost more tokens for the same meaning. Where you see `�`, a letter was cut
-# into bytes: no single piece holds it.
+# into its bytes: before `četiri` the space took the first byte of the `č` with it. Inside `uveče` the same letter is one piece.
 
 # %% [markdown]
 # One more cut, to keep in mind for section 8:
@@ -243,7 +253,6 @@ print(model.tokenize(" strawberry"))
 
 # %% [markdown]
 # The word is one number. The model does not see its letters at all; at best it has learnt facts *about* that number.
-# Now guess how well it counts letters.
 
 # %% [markdown]
 # ## 4 · From logits to probabilities
@@ -252,7 +261,7 @@ print(model.tokenize(" strawberry"))
 # likely the token comes next.
 
 # %% [markdown]
-# ![A loop. The text "The capital of France is" becomes token ids, these go through the model, which gives a logit for every token of the vocabulary; softmax turns logits into probabilities; one token is chosen and appended to the ids; and the loop begins again, until the stop token or the limit.](images/lab01_loop.svg)
+# ![A loop, with an example. The text "The capital of France is" becomes five token ids. These go through the model, which gives a logit for every token of the vocabulary; four are drawn as bars of similar length, Paris the longest. Softmax turns them into probabilities: now the bar of Paris is by far the longest. One token, Paris, is chosen and appended to the ids, and the loop begins again, until the stop token or max_tokens.](images/lab01_loop.svg)
 
 # %% [markdown]
 # `raw=True` reads a text as it stands, without the chat template. The model then simply continues it:
@@ -260,10 +269,17 @@ print(model.tokenize(" strawberry"))
 # %%
 import numpy as np
 
+
+def best_tokens(values, n):
+    """The n tokens with the largest values, as pairs (piece, value)."""
+    ids = [int(i) for i in np.argsort(-values)[:n]]
+    return [(piece, values[i]) for i, piece in zip(ids, model.pieces(ids), strict=True)]
+
+
 logits = model.logits("The capital of France is", raw=True)
-print("shape:", logits.shape, " smallest:", logits.min(), " largest:", logits.max())
-for token in np.argsort(-logits)[:5]:
-    print(f"{logits[token]:8.2f}  {model.pieces([int(token)])[0]!r}")
+print("shape:", logits.shape, " from", logits.min(), "to", logits.max())
+for piece, logit in best_tokens(logits, 5):
+    print(f"{logit:8.2f}  {piece!r}")
 
 # %% [markdown]
 # The shape is the size of the vocabulary. Logits have no unit and no fixed range; only their **differences** mean something.
@@ -298,7 +314,8 @@ with np.errstate(over="ignore"):
 def softmax(logits, temperature=1.0):
     """Probabilities from logits.
 
-    logits: numpy array of floats, shape (n,); of any size, also -inf (that token gets probability 0), at least one finite.
+    logits: numpy array of floats, shape (n,); they may be very large or small, also
+    -inf (that token gets probability 0), but at least one is finite.
     temperature: float above 0; very small and very large values work too.
     Returns an array of shape (n,): all between 0 and 1, summing to 1, never nan.
     """
@@ -310,77 +327,60 @@ def softmax(logits, temperature=1.0):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-softmax", "points": 2}
-with check("lab01-softmax", hint="nan or inf? Subtract the largest logit before anything grows.") as expect:
+with check("lab01-softmax", hint="First shift, then divide, then np.exp.") as expect:
     three = np.array([2.0, 1.0, 0.0])
     expect.close(softmax(three), [0.66524, 0.24473, 0.09003], "three logits")
     expect.close(softmax(three, 0.5), [0.86681, 0.11731, 0.01588], "temperature 0.5")
-    expect.close(softmax(three, 1e-4), [1, 0, 0], "a very small temperature")
+    small = "a very small temperature (nan? something grew before the largest was 0)"
+    expect.close(softmax(three, 1e-4), [1, 0, 0], small)
     expect.close(softmax(three, 1e6), [1 / 3, 1 / 3, 1 / 3], "a very large temperature")
     large = np.array([1000.0, 1000.0, -np.inf])
-    expect.close(softmax(large), [0.5, 0.5, 0], "large logits and a forbidden token")
-    expect.close(softmax(logits), labkit.softmax(logits), "the real logits: yours and labkit's agree")
+    overflow = "large logits and a forbidden token (nan? subtract the largest logit first)"
+    expect.close(softmax(large), [0.5, 0.5, 0], overflow)
+    expect.close(softmax(logits), labkit.softmax(logits), "the real logits, as labkit has it")
 
 # %% [markdown]
 # From here on the notebook goes on with `labkit.softmax`, which does the same. Here are the ten most probable next tokens as a chart:
 
 # %%
-import matplotlib.pyplot as plt
-from labkit.plots import show
+from labkit.plots import bars
 
-probabilities = labkit.softmax(logits)
-best = np.argsort(-probabilities)[:10]
-labels = [ascii(model.pieces([int(t)])[0]) for t in best]
-fig, ax = plt.subplots(figsize=(7, 3.2))
-ax.barh(labels[::-1], probabilities[best][::-1], color="#0072B2")
-ax.set(xlabel="probability", title='Next token after "The capital of France is"')
-told = ", ".join(f"{label} {p:.3f}" for label, p in zip(labels, probabilities[best], strict=True))
-show(fig, alt=f"Bar chart of the ten most probable next tokens: {told}.")
+best = best_tokens(labkit.softmax(logits), 10)
+title = 'Next token after "The capital of France is"'
+shares = {"probability": [p for _, p in best]}
+bars([ascii(piece) for piece, _ in best], shares, title=title, unit="probability")
 
 # %% [markdown]
 # Each bar is one possible next token. Is the right one on top, and by how much? The ten bars do not sum to 1: thousands of
 # tokens share the rest, each with a little.
 
 # %% [markdown]
-# Now the temperature, on a sentence that can go on in many ways. First a helper for bars in groups, which section 9 uses again:
-
-
-# %%
-def side_by_side(ax, groups, series):
-    """Bars in groups, told apart by colour and by pattern. series: dict, name -> one value for each group."""
-    styles = [("#0072B2", ""), ("#E69F00", "//"), ("#009E73", "..")]
-    for i, ((name, values), (colour, hatch)) in enumerate(zip(series.items(), styles, strict=False)):
-        places = np.arange(len(groups)) + 0.27 * i
-        ax.bar(places, values, 0.27, color=colour, hatch=hatch, edgecolor="black", label=name)
-    ax.set_xticks(np.arange(len(groups)) + 0.27, groups)
-    ax.legend()
-
+# Now the temperature, on a sentence that can go on in many ways:
 
 # %%
 open_logits = model.logits("The best thing about the sea is", raw=True)
-best = np.argsort(-open_logits)[:6]
-labels = [ascii(model.pieces([int(t)])[0]) for t in best]
-series = {f"temperature {t}": labkit.softmax(open_logits / t)[best] for t in (0.5, 1.0, 2.0)}
-fig, ax = plt.subplots(figsize=(7, 3))
-side_by_side(ax, labels, series)
-ax.set(ylabel="probability", title='Next token after "The best thing about the sea is"')
-told = ", ".join(f"{values[0]:.2f} at {name}" for name, values in series.items())
-show(fig, alt=f"Bars for six tokens at three temperatures. The first token, {labels[0]}, has {told}.")
+labels = [ascii(piece) for piece, _ in best_tokens(open_logits, 6)]
+shares = {}
+for t in (0.5, 1.0, 2.0):
+    best = best_tokens(labkit.softmax(open_logits / t), 6)
+    shares[f"temperature {t}"] = [p for _, p in best]
+title = 'Next token after "The best thing about the sea is"'
+bars(labels, shares, title=title, unit="probability")
 
 # %% [markdown]
 # Go from left to right inside each group. The order of the tokens never changes; only the share of the favourites does. **Temperature
-# adds no knowledge and takes none away.** At 2 the bars shrink because the mass moves to the thousands of tokens not shown.
+# adds no knowledge and takes none away.** At 2 the bars shrink because probability moves to the thousands of tokens not shown.
 
 # %% [markdown]
 # ## 5 · Choosing a token, and the loop
 #
-# **Greedy** decoding takes the most probable token, always. Choose, append, ask again:
+# The **greedy** way takes the most probable token, always. Choose, append, ask again. (`model.logits` also takes ids, as they stand.)
 
 # %%
-text = "The capital of France is"
+ids = model.tokenize("The capital of France is")
 for step in range(8):
-    token = int(model.logits(text, raw=True).argmax())
-    text += model.pieces([token])[0]
-    print(step + 1, repr(text))
+    ids.append(int(model.logits(ids).argmax()))
+    print(step + 1, repr("".join(model.pieces(ids))))
 
 # %% [markdown]
 # That is all that "generating" means. There is no plan behind it: each step sees only the text so far, including the model's own earlier choices. One
@@ -393,9 +393,10 @@ for step in range(8):
 # %% tags=["nbval-check-output"]
 weights = np.array([0.5, 0.3, 0.2])
 print("pieces end at", np.cumsum(weights))
-print("u = 0.10 hits token 0;  u = 0.79 hits token 1;  u = 0.81 hits token 2")
 
 # %% [markdown]
+# `u = 0.10` hits token 0, `u = 0.79` hits token 1, `u = 0.81` hits token 2.
+#
 # ### Exercise 3 · Draw by hand (2 points)
 #
 # `u` is given, so the function is exact and testable; the randomness stays outside. `draw(np.array([0.5, 0.3, 0.2]), 0.79)` gives `1`.
@@ -408,10 +409,12 @@ print("u = 0.10 hits token 0;  u = 0.79 hits token 1;  u = 0.81 hits token 2")
 def draw(probabilities, u):
     """Choose a token with a given random number.
 
-    probabilities: numpy array, shape (n,), none negative; the sum is 1, or by rounding up to 0.001 less.
+    probabilities: numpy array, shape (n,), none negative; the sum is 1, or by rounding
+    up to 0.001 less.
     u: float with 0 <= u < 1.
-    Returns an int: the first index at which the running sum of the probabilities is greater than u;
-    if no running sum is, the last index whose probability is above 0. A token with probability 0 is never chosen.
+    Returns an int: the first index at which the running sum of the probabilities is
+    greater than u; if no running sum is, the last index whose probability is above 0.
+    A token with probability 0 is never chosen.
     """
     ### BEGIN SOLUTION
     hit = np.flatnonzero(np.cumsum(probabilities) > u)
@@ -420,17 +423,24 @@ def draw(probabilities, u):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-draw", "points": 2}
-with check("lab01-draw", hint="np.cumsum gives the running sums. Where do they first exceed u?") as expect:
-    expect.equal([draw(weights, u) for u in (0.1, 0.79, 0.81)], [0, 1, 2], "the three throws above")
-    expect.equal(draw(np.array([0.0, 1.0]), 0.0), 1, "u = 0 when the first token has probability 0")
-    expect.equal(draw(np.array([0.4, 0.3, 0.299]), 0.9995), 2, "u behind a sum that is a little too small")
-    expect.equal(draw(np.array([0.5, 0.499, 0.0]), 0.9995), 1, "the same before a last token with 0")
+with check("lab01-draw", hint="Which running sum exceeds u first? If none?") as expect:
+    throws = [draw(weights, u) for u in (0.1, 0.79, 0.81)]
+    expect.equal(throws, [0, 1, 2], "the three throws above")
+    nothing = "u = 0, and token 0 has probability 0: the sum must be greater than u"
+    expect.equal(draw(np.array([0.0, 1.0]), 0.0), 1, nothing)
+    behind = "u lies behind the end of the line"
+    expect.equal(draw(np.array([0.4, 0.3, 0.299]), 0.9995), 2, behind)
+    impossible = behind + ", and the last token has probability 0"
+    expect.equal(draw(np.array([0.5, 0.499, 0.0]), 0.9995), 1, impossible)
     hits = [draw(weights, (i + 0.5) / 1000) for i in range(1000)]
-    expect.equal([hits.count(token) for token in range(3)], [500, 300, 200], "1,000 evenly spaced throws")
+    counts = [hits.count(token) for token in range(3)]
+    expect.equal(counts, [500, 300, 200], "hits of 1,000 evenly spaced throws")
     five = np.log(np.array([0.35, 0.25, 0.2, 0.15, 0.05]))
-    mine = [draw(labkit.softmax(five), np.random.default_rng(seed).random()) for seed in range(30)]
-    theirs = [labkit.sample(five, np.random.default_rng(seed), temperature=1.0) for seed in range(30)]
-    expect.equal(mine, theirs, "30 draws: yours and labkit's agree")
+    dice = [np.random.default_rng(seed) for seed in range(30)]
+    theirs = [labkit.sample(five, rng, temperature=1.0) for rng in dice]
+    dice = [np.random.default_rng(seed) for seed in range(30)]
+    mine = [draw(labkit.softmax(five), rng.random()) for rng in dice]
+    expect.equal(mine, theirs, "30 draws, as labkit makes them")
 
 # %% [markdown]
 # Sampling has a weakness. The thousands of unlikely tokens are unlikely one by one, but not together. Sooner or later one of them is drawn,
@@ -440,24 +450,25 @@ with check("lab01-draw", hint="np.cumsum gives the running sums. Where do they f
 # **Top-k** keeps the `k` most probable tokens:
 
 # %%
-probabilities = labkit.softmax(open_logits)
-best = np.argsort(-probabilities)[:3]
-kept = probabilities[best] / probabilities[best].sum()
-for token, share in zip(best, kept, strict=True):
-    print(f"{model.pieces([int(token)])[0]!r:10} {probabilities[token]:.2f} -> {share:.2f}")
+best = best_tokens(labkit.softmax(open_logits), 3)
+kept = sum(p for _, p in best)
+for piece, p in best:
+    print(f"{piece!r:10} {p:.2f} -> {p / kept:.2f}")
 
 # %% [markdown]
-# The survivors share the whole mass again. But which `k` is right? After "The capital of France is" a few tokens are plenty;
+# The survivors' probabilities sum to 1 again. But which `k` is right? After "The capital of France is" a few tokens are plenty;
 # after "My favourite word is" a thousand are fine.
 
 # %% [markdown]
 # **Top-p**, or *nucleus sampling*, adapts: it keeps the most probable tokens until together they reach the probability `p`. Where the model is
-# sure, that is one token. Where it is not, many stay. Here is how large the nucleus is for our two sentences:
+# sure, few stay (one, if it is very sure). Where it is not, many do. Here is how large the nucleus is for our two sentences:
 
 # %%
-for name, some in (("The capital of France is", logits), ("The best thing about the sea is", open_logits)):
+sentences = {"The capital of France is": logits, "The best thing about the sea is": open_logits}
+for sentence, some in sentences.items():
     running = np.cumsum(np.sort(labkit.softmax(some))[::-1])
-    print(f"{name:32} tokens needed for p = 0.9: {int(np.searchsorted(running, 0.9)) + 1}")
+    needed = int(np.searchsorted(running, 0.9)) + 1
+    print(f"{sentence:32} tokens needed for p = 0.9: {needed}")
 
 # %% [markdown]
 # ### Exercise 4 · The nucleus (3 points)
@@ -472,8 +483,9 @@ def top_p(probabilities, p):
 
     probabilities: numpy array, shape (n,), none negative, summing to 1. It is not changed.
     p: float with 0 < p <= 1.
-    Returns a new array, shape (n,), summing to 1. The nucleus is the smallest set of most probable tokens whose probabilities sum
-    to at least p (so it holds at least one token; with p = 1 it holds every token that has a probability above 0).
+    Returns a new array, shape (n,), summing to 1. The nucleus is the smallest set of most
+    probable tokens whose probabilities sum to at least p (so it holds at least one token;
+    with p = 1 it holds every token that has a probability above 0).
     Tokens of the nucleus keep their places and their proportions; all others are 0.
     Which of several equally probable tokens stay at the border is up to you.
     """
@@ -487,45 +499,31 @@ def top_p(probabilities, p):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-top-p", "points": 3}
-with check("lab01-top-p", hint="The token that makes the running sum reach p still belongs.") as expect:
+with check("lab01-top-p", hint="The token that makes the sum reach p stays.") as expect:
     four = np.array([0.1, 0.5, 0.15, 0.25])
     expect.close(top_p(four, 0.7), [0, 2 / 3, 0, 1 / 3], "p = 0.7")
+    unchanged = "the array that top_p was given, which must stay as it was: make a new one"
+    expect.close(four, [0.1, 0.5, 0.15, 0.25], unchanged)
     expect.close(top_p(four, 0.8), [0, 0.55556, 0.16667, 0.27778], "p = 0.8")
     expect.close(top_p(four, 0.01), [0, 1, 0, 0], "a tiny p keeps one token")
     expect.close(top_p(four, 1.0), four, "p = 1 changes nothing")
-    expect.close(four, [0.1, 0.5, 0.15, 0.25], "the array given is not changed")
     rng = np.random.default_rng(1)
-    drawn = {labkit.sample(np.log(four), rng, temperature=1.0, top_p=0.8) for _ in range(300)}
+    drawn = {labkit.sample(np.log(four), rng, temperature=1, top_p=0.8) for _ in range(300)}
     nucleus = np.flatnonzero(top_p(four, 0.8)).tolist()
-    expect.equal(nucleus, sorted(drawn), "labkit draws from the same nucleus")
+    expect.equal(nucleus, sorted(drawn), "the tokens that labkit draws with p = 0.8")
 
 # %% [markdown]
 # ### The loop as a function
 #
 # Now put the loop of this section into a function that does not know the model. It gets two functions instead: one that
-# gives logits, one that chooses. So it can be tested without a model, and used with any.
-
-# %% [markdown]
-# For the real model this is the first of them. labkit's `logits` takes a text, so ids are turned back into text. It is not
-# as wasteful as it looks: the engine keeps what it has read (section 7). We let a line break end the answer.
-
-
-# %%
-def next_logits(ids):
-    """Logits after these token ids, from the real model; shape (vocabulary,)."""
-    return model.logits("".join(model.pieces(ids)), raw=True)
-
-
-newline = model.tokenize("\n")[0]
-
-# %% [markdown]
-# For tests there is a toy model with eight tokens. It always continues with the next number:
+# gives logits, one that chooses. So it can be tested without a model, and used with any: `model.logits` is such a function, and so is this
+# toy model with eight tokens, which always continues with the next number:
 
 
 # %% tags=["nbval-check-output"]
 def toy_logits(ids):
-    """Logits of a toy model: after id 3 comes 4. Shape (8,)."""
-    return np.eye(8)[ids[-1] + 1]
+    """Logits of a toy model: after id 3 comes 4, after id 7 comes 0. Shape (8,)."""
+    return np.eye(8)[(ids[-1] + 1) % 8]
 
 
 def greedy(logits):
@@ -534,6 +532,14 @@ def greedy(logits):
 
 
 print(toy_logits([1, 2]), "-> token", greedy(toy_logits([1, 2])))
+
+# %% [markdown]
+# With the real model we begin with the ids of a chat, and end where the model closes its turn, at the control token `<|im_end|>`.
+
+# %% tags=["nbval-check-output"]
+prompt = model.encode("Explain in one sentence what a thermostat does.")
+end = next(i for i in prompt if model.pieces([i]) == ["<|im_end|>"])
+print(len(prompt), "tokens; the end of a turn is token", end)
 
 # %% [markdown]
 # ### Exercise 5 · Generate (3 points)
@@ -545,7 +551,8 @@ print(toy_logits([1, 2]), "-> token", greedy(toy_logits([1, 2])))
 def generate(next_logits, choose, prompt, stop, max_tokens):
     """Generate tokens until the stop token or the limit.
 
-    next_logits: function; takes the list of ALL ids so far (the prompt and what was generated), returns logits.
+    next_logits: function; takes the list of ALL ids so far (the prompt and what was
+    generated), returns logits.
     choose: function; takes logits, returns the id of the next token as an int.
     prompt: list of int, at least one. It is not changed.
     stop: int, the id that ends the answer. It is not part of the result.
@@ -564,20 +571,21 @@ def generate(next_logits, choose, prompt, stop, max_tokens):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab01-generate", "points": 3}
-with check("lab01-generate", hint="Ask with prompt + new ids; look for stop before you append.") as expect:
+with check("lab01-generate", hint="All ids go in. Stop before you append.") as expect:
     start = [1, 2]
-    expect.equal(generate(toy_logits, greedy, start, 6, 10), [3, 4, 5], "the toy model with stop 6")
-    expect.equal(generate(toy_logits, greedy, start, 6, 2), [3, 4], "at most two tokens")
-    expect.equal(generate(toy_logits, greedy, start, 6, 0), [], "no token at all")
+    got = generate(toy_logits, greedy, start, 6, 10)
+    expect.equal(start, [1, 2], "the prompt that generate was given must stay as it was")
+    expect.equal(got, [3, 4, 5], "the toy model with stop 6")
+    expect.equal(generate(toy_logits, greedy, start, 6, 2), [3, 4], "max_tokens 2")
+    expect.equal(generate(toy_logits, greedy, start, 6, 0), [], "max_tokens 0")
     expect.equal(generate(toy_logits, greedy, start, 3, 10), [], "the stop token comes first")
-    got = generate(lambda ids: np.eye(8)[len(ids)], greedy, [7, 7, 7], 6, 9)
-    expect.equal(got, [3, 4, 5], "a model that looks at how many ids it gets: prompt and new ones")
-    expect.equal(start, [1, 2], "the prompt given is not changed")
-    ids = generate(next_logits, greedy, model.tokenize("The capital of France is"), newline, 12)
-    print("The real model goes on:", "".join(model.pieces(ids)))
+    got = generate(lambda ids: np.eye(8)[len(ids) % 8], greedy, [7, 7, 7], 6, 9)
+    expect.equal(got, [3, 4, 5], "a model that counts its ids: prompt and new ones")
+    ids = generate(model.logits, greedy, prompt, end, 20)
+    print("The real model says:", "".join(model.pieces(ids)))
 
 # %% [markdown]
-# Your four functions together are a complete text generator. This cell runs it (once the exercises 2 to 5 are done):
+# Compare with section 1. Your four functions together are a complete text generator. This cell runs it (once the exercises 2 to 5 are done):
 
 # %%
 rng = np.random.default_rng(4)
@@ -585,35 +593,34 @@ rng = np.random.default_rng(4)
 
 def choose(logits):
     """Your own softmax, nucleus and draw, one after the other."""
-    return draw(top_p(softmax(logits, 0.8), 0.9), rng.random())
+    return int(draw(top_p(softmax(logits, 0.8), 0.9), rng.random()))
 
 
+question = "Write one sentence about the sea."
 try:
     for attempt in range(3):
-        ids = generate(next_logits, choose, model.tokenize("The best thing about the sea is"), newline, 12)
+        ids = generate(model.logits, choose, model.encode(question), end, 16)
         print(attempt + 1, "".join(model.pieces(ids)))
 except NotImplementedError:
     print("Finish the exercises 2 to 5, then run this cell again.")
 
 # %% [markdown]
-# Three continuations of one sentence, from one model: only the random numbers differ. Change the seed `4` and run the cell again for three more.
-# (If you meet an `<|im_end|>`: that is how the model itself ends a turn. Our loop only stops at a line break.)
+# Three answers to one question, from one model: only the random numbers differ. Change the seed `4` and run the cell again for three more.
 
 # %% [markdown]
-# ### The same knobs on the client
+# ### The same knobs in labkit
 #
 # `complete` and `stream` have these steps built in: `temperature`, `top_k`, `top_p`, and a `seed` for the random numbers.
-# Without them decoding is greedy.
+# Without them the choice is greedy.
 
 # %%
-question = "Name something you can see at the sea."
 for temperature in (0.0, 0.7, 1.5):
     for seed in (1, 2):
-        answer = model.complete(question, max_tokens=14, temperature=temperature, seed=seed)
-        print(f"temperature {temperature}, seed {seed}: {answer.text!r}")
+        options = {"temperature": temperature, "seed": seed, "max_tokens": 14}
+        print(f"{temperature} seed {seed}: {model.complete(question, **options).text!r}")
 
 # %% [markdown]
-# At temperature 0 both lines should be the same: the seed has nothing to do. In the middle they vary; are they still readable? At 1.5 look for the
+# At temperature 0 both lines are the same: the seed has nothing to do. In the middle they vary; are they still readable? At 1.5 look for the
 # point where a sentence derails. Agents mostly work at 0: a decision should come out the same way each time.
 
 # %% [markdown]
@@ -622,7 +629,8 @@ for temperature in (0.0, 0.7, 1.5):
 # With `logprobs=3` each generated token reports its log-probability and the best three candidates. `np.exp` turns it into a probability.
 
 # %%
-answer = model.complete("What is the capital of France?", max_tokens=8, logprobs=3)
+question = "What is the capital of France?"
+answer = model.complete(question, max_tokens=8, logprobs=3)
 for item in answer.logprobs:
     rivals = ", ".join(f"{token!r} {np.exp(logprob):.2f}" for token, logprob in item.top)
     print(f"{item.token!r:10} {np.exp(item.logprob):.2f}   candidates: {rivals}")
@@ -633,13 +641,11 @@ for item in answer.logprobs:
 # token had won by a hair, the whole answer would be another one.
 
 # %% [markdown]
-# The first token is nothing but the greedy choice from the logits after the rendered chat. We can check that labkit
-# does what you did by hand:
+# The first line is nothing but your softmax of the logits after the chat. By hand:
 
 # %%
-question = "What is the capital of Japan?"
-print("by hand:  ", model.pieces([greedy(model.logits(question))]))
-print("by labkit:", [model.complete(question, max_tokens=1).text])
+for piece, p in best_tokens(labkit.softmax(model.logits(question)), 3):
+    print(f"{piece!r} {p:.2f}")
 
 # %% [markdown]
 # ## 6 · The context window

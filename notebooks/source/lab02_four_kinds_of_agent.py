@@ -43,6 +43,7 @@ import json
 import math
 import time
 from collections import Counter, deque
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -121,9 +122,30 @@ def run(world, agent, steps):
 results = {}
 
 
-def note(agent, kind, success, state, decisions, seconds):
-    """Keep one row for the table at the end of the lab."""
-    results[agent] = (kind, success, f"{len(json.dumps(state)):,} B", decisions / seconds)
+def note(agent, kind, success, state, rate):
+    """Keep a row for the table at the end; rate is in decisions per second."""
+    results[agent] = (kind, success, f"{len(json.dumps(state)):,} B", rate)
+
+
+# %% [markdown]
+# And one function draws all the curves of this lab: a colour *and* a dash for each. You can skip it.
+
+
+# %%
+DASHES = [("-", "#0072B2"), ("--", "#B35900"), (":", "#1f2933"), ("-.", "#5b6670")]
+
+
+def draw(curves, title, xlabel, ylabel, band=None):
+    """Draw {name: values}; `band` shades a range of values."""
+    fig, ax = plt.subplots(figsize=(7, 3))
+    for (name, values), (dash, colour) in zip(curves.items(), DASHES, strict=False):
+        ax.plot(values, dash, color=colour, label=name)
+    if band:
+        ax.axhspan(*band, color="#9aa5af", alpha=0.25)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ends = ", ".join(f"{name} {values[-1]:.1f}" for name, values in curves.items())
+    show(fig, alt=f"{title}: {ylabel} against {xlabel}. At the end: {ends}.")
 
 
 # %% [markdown]
@@ -160,7 +182,7 @@ class Room:
 # %%
 def naive(percept):
     """Heat whenever it is below 20 °C."""
-    temperature, heating = percept
+    temperature, _heater_is_on = percept
     return temperature < 20.0
 
 
@@ -178,7 +200,9 @@ def comfort(temperatures, low=19.0, high=21.0):
 # %% tags=["nbval-check-output"]
 room = Room()
 run(room, naive, steps=24 * 60)
-print(f"naive thermostat, simulated day: {comfort(room.temperatures):.1%} of the time comfortable")
+print(
+    f"naive thermostat, simulated day: {comfort(room.temperatures):.1%} of the time comfortable"
+)
 print(f"the heater was switched {room.switchings} times in that simulated day")
 
 # %% [markdown]
@@ -218,36 +242,43 @@ def thermostat(temperature, heating, target=20.0, band=0.5):
 
 
 # %% [markdown]
-# The check also lets your thermostat run for a simulated day, beside the naive one, and draws both. This is the drawing function; you can skip it.
+# The check also lets your thermostat run for a simulated day, beside the naive one, and draws both:
 
 
 # %%
-def compare_thermostats(agents, minutes=240):
-    """Run thermostats for a simulated day; print their measures and draw the first minutes."""
-    fig, axes = plt.subplots(len(agents), 1, figsize=(8, 4.4), sharex=True)
-    for ax, (name, agent) in zip(axes, agents.items(), strict=True):
+DAY = 24 * 60
+
+
+def compare_thermostats(agents):
+    """Run thermostats for a simulated day; print their measures, draw four hours."""
+    curves = {}
+    for name, agent in agents.items():
         room = Room()
-        seconds = run(room, agent, 24 * 60)
-        success = f"{comfort(room.temperatures):.0%} comfortable, {room.switchings} switchings (simulated day)"
-        print(f"{name:11} {success}")
-        ax.plot(room.temperatures[:minutes], color="#0072B2")
-        ax.axhspan(19, 21, color="#9aa5af", alpha=0.25)
-        ax.set(ylabel="simulated °C", title=f"{name}: {room.switchings} switchings in the simulated day", ylim=(15.5, 21.5))
-    axes[-1].set_xlabel("simulated minutes")
-    fig.tight_layout()
-    show(fig, alt="Simulated room temperature over four hours, one panel for each thermostat: " + ", ".join(agents) + ".")
-    note("thermostat", "simple reflex", success, room.heating, 24 * 60, seconds)
+        seconds = run(room, agent, DAY)
+        share = comfort(room.temperatures)
+        success = f"{share:.0%} comfortable, {room.switchings} switchings"
+        print(f"{name:11} {success} (simulated day)")
+        curves[name] = room.temperatures[:240]
+    axes = "simulated minutes", "simulated °C"
+    draw(curves, "Thermostats, simulated", *axes, band=(19, 21))
+    note("thermostat", "simple reflex", f"{success} (simulated)", [], DAY / seconds)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-hysteresis", "points": 2}
-with check("lab02-hysteresis", hint="Two comparisons come first. What is left over returns `heating` unchanged.") as expect:
+with check(
+    "lab02-hysteresis",
+    hint="Two comparisons come first. What is left over returns `heating` unchanged.",
+) as expect:
     expect.equal(thermostat(19.2, False), True, "19.2 °C, heater off")
     expect.equal(thermostat(20.3, True), True, "20.3 °C, heater on")
     expect.equal(thermostat(20.3, False), False, "20.3 °C, heater off")
     expect.equal(thermostat(20.7, True), False, "20.7 °C, heater on")
     expect.equal(thermostat(20.5, True), True, "exactly at the upper limit, heater on")
-    expect.equal(thermostat(16.9, False, target=18.0, band=1.0), True, "another target and band")
-    compare_thermostats({"naive": naive, "hysteresis": lambda percept: thermostat(*percept)})
+    expect.equal(
+        thermostat(16.9, False, target=18.0, band=1.0), True, "another target and band"
+    )
+    mine = {"naive": naive, "hysteresis": lambda percept: thermostat(*percept)}
+    compare_thermostats(mine)
 
 # %% [markdown]
 # How to read it. Grey is the comfort band. Both agents keep the room inside it for about the same share of the day: the cold start at 16 °C is all that they
@@ -286,26 +317,28 @@ class House:
     """A simulated house. A cell is [row, column], from [0, 0] at the top left."""
 
     def __init__(self, plan):
-        self.grid, self.position, self.cleaned = [list(row) for row in plan], [0, 0], [0]
+        self.grid = [list(row) for row in plan]
+        self.position, self.cleaned = [0, 0], [0]
 
-    def look(self, direction):
+    def next_to(self, direction):
         """The neighbouring cell in a direction, or None where a wall or the edge is."""
-        row, column = (here + by for here, by in zip(self.position, DIRECTIONS[direction], strict=True))
-        inside = 0 <= row < len(self.grid) and 0 <= column < len(self.grid[0])
-        return [row, column] if inside and self.grid[row][column] != "#" else None
+        (r, c), (down, right) = self.position, DIRECTIONS[direction]
+        r, c = r + down, c + right
+        inside = 0 <= r < len(self.grid) and 0 <= c < len(self.grid[0])
+        return [r, c] if inside and self.grid[r][c] != "#" else None
 
     def percept(self):
-        row, column = self.position
-        return {"position": [row, column], "dirty": self.grid[row][column] == "*", "free": [d for d in DIRECTIONS if self.look(d)]}
+        r, c = self.position
+        free = [d for d in DIRECTIONS if self.next_to(d)]
+        return {"position": [r, c], "dirty": self.grid[r][c] == "*", "free": free}
 
     def act(self, action):
-        row, column = self.position
-        dirty = self.grid[row][column] == "*"
-        self.cleaned.append(self.cleaned[-1] + (action == "suck" and dirty))
+        (r, c), before = self.position, self.cleaned[-1]
+        self.cleaned.append(before + (action == "suck" and self.grid[r][c] == "*"))
         if action == "suck":
-            self.grid[row][column] = "."
+            self.grid[r][c] = "."
         elif action in DIRECTIONS:
-            self.position = self.look(action) or self.position
+            self.position = self.next_to(action) or self.position
 
 
 # %% [markdown]
@@ -324,7 +357,9 @@ print(House(HOUSE).percept())
 # %%
 def reflex_vacuum(rng):
     """An agent without memory."""
-    return lambda percept: "suck" if percept["dirty"] else str(rng.choice(percept["free"]))
+    return lambda percept: (
+        "suck" if percept["dirty"] else str(rng.choice(percept["free"]))
+    )
 
 
 # %% tags=["nbval-check-output"]
@@ -334,8 +369,9 @@ for seed in range(20):
     house = House(HOUSE)
     run(house, reflex_vacuum(np.random.default_rng(seed)), STEPS)
     walks.append(house.cleaned)
-ends = [walk[-1] for walk in walks]
-print(f"reflex vacuum, 20 simulated runs: {np.mean(ends):.1f} cells cleaned on average, from {min(ends)} to {max(ends)}")
+print("cells cleaned by the reflex vacuum in 20 simulated runs:")
+print([walk[-1] for walk in walks])
+
 
 # %% [markdown]
 # It is lost. It goes back and forth over clean floor, because it cannot know that it was there a moment ago. It needs a **model** of the world: a
@@ -395,11 +431,16 @@ def update_belief(belief, percept):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-belief", "points": 2}
-with check("lab02-belief", hint="Go through DIRECTIONS. First skip cells outside the grid (a negative index would wrap around!).") as expect:
+with check(
+    "lab02-belief",
+    hint="Go through DIRECTIONS. First skip cells outside the grid (a negative index would wrap around!).",
+) as expect:
     blank = [["?"] * 3 for _ in range(2)]
     after = update_belief(blank, {"position": [0, 0], "dirty": False, "free": ["east"]})
     expect.equal(after, [[".", "o", "?"], ["#", "?", "?"]], "the example of the text")
-    after = update_belief(after, {"position": [0, 1], "dirty": True, "free": ["west", "south"]})
+    after = update_belief(
+        after, {"position": [0, 1], "dirty": True, "free": ["west", "south"]}
+    )
     expect.equal(after, [[".", ".", "#"], ["#", "o", "?"]], "one cell further east")
     last = [[".", ".", "#"], ["#", ".", "o"]]
     after = update_belief(last, {"position": [1, 2], "dirty": False, "free": ["west"]})
@@ -455,7 +496,7 @@ def next_move(belief, position):
 
 
 # %% [markdown]
-# The agent puts your two functions together. Its only state is the belief. (And the drawing function; skip it if you like.)
+# The agent puts your two functions together. Its only state is the belief.
 
 
 # %%
@@ -473,44 +514,55 @@ class ModelVacuum:
 
 
 # %%
-def compare_vacuums(moments=(1, 20, 45)):
-    """Show the belief of the model-based vacuum at some steps, then draw cells cleaned against steps."""
-    house, agent, beliefs, seconds = House(HOUSE), ModelVacuum(len(HOUSE), len(HOUSE[0])), [], 0.0
+def watch_vacuum(agent, moments=(1, 20, 45)):
+    """Run the vacuum; print its belief at some steps. Returns (cleaned, seconds)."""
+    house, seconds = House(HOUSE), 0.0
     for step in range(1, STEPS + 1):
         seconds += run(house, agent, 1)
         if step in moments:
-            beliefs.append(["".join(row) for row in agent.belief])
-    print("".join(f"{f'belief after step {m}':24}" for m in moments))
-    for rows in zip(*beliefs, strict=True):
-        print("".join(f"{row:24}" for row in rows))
-    fig, ax = plt.subplots(figsize=(8, 3))
-    ax.plot(house.cleaned, color="#0072B2", label="model-based")
-    ax.plot(np.mean(walks, axis=0), color="#B35900", linestyle="--", label="reflex, mean of 20 runs")
-    ax.fill_between(range(STEPS + 1), np.min(walks, axis=0), np.max(walks, axis=0), color="#B35900", alpha=0.15, label="reflex, from worst to best run")
-    ax.set(xlabel="simulated steps", ylabel="cells cleaned (simulated)", title="What memory is worth")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    show(fig, alt=f"Cells cleaned against simulated steps. Model-based ends at {house.cleaned[-1]}, reflex at {np.mean(ends):.1f} on average.")
-    dirty = sum(row.count("*") for row in HOUSE)
-    success = f"{house.cleaned[-1]} of {dirty} cells cleaned in {STEPS} steps (simulated)"
-    print(success, f"- the reflex vacuum: {np.mean(ends):.1f} on average (simulated)")
-    note("vacuum", "model-based", success, agent.belief, STEPS, seconds)
+            print(f"belief after step {step}", *map("".join, agent.belief), sep="\n")
+    return house.cleaned, seconds
+
+
+def compare_vacuums():
+    """The model-based vacuum beside the worst, the mean and the best reflex run."""
+    agent = ModelVacuum(len(HOUSE), len(HOUSE[0]))
+    cleaned, seconds = watch_vacuum(agent)
+    best, mean, worst = (f(walks, axis=0) for f in (np.max, np.mean, np.min))
+    curves = {"model-based": cleaned, "reflex, best of 20": best}
+    curves |= {"reflex, mean": mean, "reflex, worst": worst}
+    draw(curves, "Memory, simulated", "simulated steps", "cells cleaned (simulated)")
+    success = f"{cleaned[-1]} cells in {STEPS} steps (simulated)"
+    print(f"{success}; reflex vacuum: {mean[-1]:.1f} on average (simulated)")
+    note("vacuum", "model-based", success, agent.belief, STEPS / seconds)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-explore", "points": 2}
-with check("lab02-explore", hint="Queue items (cell, first direction). Keep a set of the cells already queued, or the search never ends.") as expect:
+with check(
+    "lab02-explore",
+    hint="Queue items (cell, first direction). Keep a set of the cells already queued, or the search never ends.",
+) as expect:
     small = [[".", ".", "o"], ["o", "#", "?"]]
     expect.equal(next_move(small, [0, 1]), "east", "the example, from [0, 1]")
     expect.equal(next_move(small, [0, 0]), "south", "the example, from [0, 0]")
-    expect.equal(next_move([[".", "#", "o"], [".", ".", "."]], [0, 0]), "south", "around a wall")
-    expect.equal(next_move([[".", "?", "o"], [".", "#", "o"]], [0, 0]), None, "an open cell behind unknown ones cannot be reached")
-    expect.equal(next_move([[".", "."], [".", "#"]], [0, 0]), None, "nothing left to explore")
+    expect.equal(
+        next_move([[".", "#", "o"], [".", ".", "."]], [0, 0]), "south", "around a wall"
+    )
+    expect.equal(
+        next_move([[".", "?", "o"], [".", "#", "o"]], [0, 0]),
+        None,
+        "an open cell behind unknown ones cannot be reached",
+    )
+    expect.equal(
+        next_move([[".", "."], [".", "#"]], [0, 0]), None, "nothing left to explore"
+    )
     compare_vacuums()
 
 # %% [markdown]
 # How to read it. Watch the question marks go: each percept turns some of them into knowledge. The blue line rises steadily, because no step is spent on
 # finding out again what was known before, and then it stays flat: the agent *knows* that it is done.
 #
-# The shaded area is the luck of the reflex agent. Same sensors, same actions, same house. The difference is memory.
+# The three other lines show how much luck the reflex agent has. Same sensors, same actions, same house. The difference is memory.
 
 # %% [markdown]
 # ## 4 · Goal-based: the route planner
@@ -546,27 +598,30 @@ print(len(PLACES), "places; from the Market:", ROADS["Market"])
 
 
 # %%
-def draw_map(ax, title, path=(), order=()):
-    """Draw the town, a path, and the places in `order` with their numbers."""
-    ax.axhspan(2.68, 3.02, color="#dbeaf5", zorder=0)
-    ax.text(9.6, 2.85, "river", fontsize=8, va="center", ha="right")
-    for a, neighbours in ROADS.items():
-        for b in neighbours:
-            ax.plot(*zip(PLACES[a], PLACES[b], strict=True), color="#9aa5af", linewidth=1, zorder=1)
-    ax.plot(*zip(*(PLACES[p] for p in path), strict=True), color="#B35900", linewidth=4, zorder=2) if path else None
-    for name, (x, y) in PLACES.items():
-        number = order.index(name) + 1 if name in order else ""
-        ax.plot(x, y, "s" if number else "o", color="#0072B2" if number else "white", markeredgecolor="#1f2933", markersize=13 if number else 7, zorder=3)
-        ax.text(x, y, number, color="white", fontsize=8, ha="center", va="center", zorder=4)
-        ax.text(x, y + 0.32, name, fontsize=8, ha="center", zorder=4)
-    ax.set(title=title, xlabel="km", ylabel="km", xlim=(-0.2, 9.9), ylim=(-0.1, 7), aspect="equal")
+def draw_map(title, path=(), order=()):
+    """Draw the town, a path, and the expanded places with their numbers."""
+    fig, ax = plt.subplots(figsize=(7, 4.6))
+    ax.axhspan(2.68, 3.02, color="#dbeaf5")
+    for a, b in ((a, b) for a in ROADS for b in ROADS[a]):
+        ax.plot(*zip(PLACES[a], PLACES[b], strict=True), color="#9aa5af", linewidth=1)
+    if path:
+        ax.plot(*zip(*map(PLACES.get, path), strict=True), color="#B35900", linewidth=5)
+    for name, at in PLACES.items():
+        label = f"{order.index(name) + 1} {name}" if name in order else name
+        style = {"facecolor": "#bfdcf0" if name in order else "white", "pad": 2}
+        ax.annotate(label, at, ha="center", va="center", fontsize=8, bbox=style)
+    ax.set(title=title, xlabel="km", ylabel="km", xlim=(-0.3, 10), ylim=(0, 6.7))
+    way = f" Path: {', '.join(path)}." if path else ""
+    done = f" Expanded in this order: {', '.join(order)}." if order else ""
+    show(fig, alt=f"{title}. Map of 19 places and their roads; a river.{way}{done}")
 
 
-fig, ax = plt.subplots(figsize=(7, 5))
-draw_map(ax, "The town")
-show(fig, alt="Map of 19 places joined by roads. A river crosses from west to east; only Mill-Millgate in the west and Tower-Theatre in the east lead over it.")
+draw_map("The town")
+
 
 # %% [markdown]
+# The blue band is a river. Only two roads cross it: Mill to Millgate in the west, and Tower to Theatre in the east.
+#
 # We want to drive from the **Museum** to the **Castle**. The measure of success is the length of the drive compared with the shortest one. A reflex agent for this: at each
 # crossing, take the road whose end is nearest to the goal as the crow flies. Like a compass.
 
@@ -575,8 +630,8 @@ show(fig, alt="Map of 19 places joined by roads. A river crosses from west to ea
 class Drive:
     """A car in the town. The percept is the place; the action is the next place."""
 
-    def __init__(self, roads, start):
-        self.roads, self.visited = roads, [start]
+    def __init__(self, start):
+        self.visited = [start]
 
     def percept(self):
         return self.visited[-1]
@@ -587,12 +642,17 @@ class Drive:
 
 # %% tags=["nbval-check-output"]
 def compass(place):
-    return min(ROADS[place], key=lambda neighbour: math.dist(PLACES[neighbour], PLACES["Castle"]))
+    """The neighbouring place that is nearest to the Castle, as the crow flies."""
+    to_castle = {
+        near: math.dist(PLACES[near], PLACES["Castle"]) for near in ROADS[place]
+    }
+    return min(to_castle, key=to_castle.get)
 
 
-drive = Drive(ROADS, "Museum")
+drive = Drive("Museum")
 run(drive, compass, steps=6)
 print(" > ".join(drive.visited))
+
 
 # %% [markdown]
 # It drives down to the river, sees the Castle on the other side, and stays there forever. To turn *away* from the goal first, an agent must look ahead.
@@ -606,15 +666,16 @@ print(" > ".join(drive.visited))
 
 # %%
 def path_to(place, came_from):
-    """Walk back from a place to the start. Returns the list of places from start to place."""
+    """Walk back from a place to the start. Returns the path from start to place."""
     path = [place]
     while came_from[path[-1]] is not None:
         path.append(came_from[path[-1]])
     return path[::-1]
 
 
+# %%
 def fewest_roads(roads, start, goal):
-    """Breadth-first search: a path with as few roads as possible. Prints its frontier as it grows."""
+    """Breadth-first search: a path with as few roads as possible. Prints its frontier."""
     frontier, came_from = deque([start]), {start: None}
     while frontier:
         place = frontier.popleft()
@@ -624,13 +685,13 @@ def fewest_roads(roads, start, goal):
             if neighbour not in came_from:
                 came_from[neighbour] = place
                 frontier.append(neighbour)
-        print(f"expanded {place:10} frontier now {len(frontier)}: {', '.join(frontier)}")
+        print(f"{place:10} expanded, frontier {len(frontier)}: {', '.join(frontier)}")
 
 
 # %% tags=["nbval-check-output"]
 def length(path):
     """Kilometres of a path."""
-    return sum(ROADS[a][b] for a, b in zip(path, path[1:], strict=False))
+    return sum(ROADS[a][b] for a, b in pairwise(path))
 
 
 route = fewest_roads(ROADS, "Museum", "Castle")
@@ -662,8 +723,14 @@ print(heapq.heappop(frontier), "comes out first; then", heapq.heappop(frontier))
 # the straight line between its ends. Is that true of our map? Do not believe it, test it:
 
 # %% tags=["nbval-check-output"]
-slack = {(a, b): km / math.dist(PLACES[a], PLACES[b]) for a in ROADS for b, km in ROADS[a].items()}
-print(f"road length / straight line: from {min(slack.values()):.2f} to {max(slack.values()):.2f}, so the straight line never overestimates")
+slack = {
+    (a, b): km / math.dist(PLACES[a], PLACES[b])
+    for a in ROADS
+    for b, km in ROADS[a].items()
+}
+print(
+    f"road length / straight line: from {min(slack.values()):.2f} to {max(slack.values()):.2f}, so the straight line never overestimates"
+)
 
 # %% [markdown]
 # ### Exercise 4 · A\*
@@ -682,7 +749,9 @@ def estimates(places, goal):
     places: {name: (x, y)} in km.  goal: a name.  Returns {name: km}, with 0.0 for the goal itself.
     """
     ### BEGIN SOLUTION
-    return {name: math.dist(position, places[goal]) for name, position in places.items()}
+    return {
+        name: math.dist(position, places[goal]) for name, position in places.items()
+    }
     ### END SOLUTION
 
 
@@ -697,7 +766,12 @@ def a_star(roads, start, goal, estimate):
     the search ends when the goal comes out of the frontier, so the goal is not expanded. From a place to itself: order is [].
     """
     ### BEGIN SOLUTION
-    frontier, km, came_from, order = [(estimate[start], start)], {start: 0.0}, {start: None}, []
+    frontier, km, came_from, order = (
+        [(estimate[start], start)],
+        {start: 0.0},
+        {start: None},
+        [],
+    )
     while frontier:
         _, place = heapq.heappop(frontier)
         if place == goal:
@@ -708,7 +782,9 @@ def a_star(roads, start, goal, estimate):
         for neighbour, road in roads[place].items():
             if km[place] + road < km.get(neighbour, math.inf):
                 km[neighbour], came_from[neighbour] = km[place] + road, place
-                heapq.heappush(frontier, (km[neighbour] + estimate[neighbour], neighbour))
+                heapq.heappush(
+                    frontier, (km[neighbour] + estimate[neighbour], neighbour)
+                )
     return None
     ### END SOLUTION
 
@@ -719,14 +795,15 @@ def a_star(roads, start, goal, estimate):
 
 # %%
 class Planner:
-    """Plans with A*, then takes the first road of the plan."""
+    """Plans with A*, then takes the first road of the plan. Plans anew at every place."""
 
     def __init__(self, roads, goal):
-        self.roads, self.goal, self.estimate = roads, goal, estimates(PLACES, goal)
+        self.roads, self.goal = roads, goal
+        self.estimate = estimates(PLACES, goal)
 
     def __call__(self, place):
         plan = a_star(self.roads, place, self.goal, self.estimate)
-        return (plan["path"] + [place])[1] if plan else place
+        return (plan["path"] + [place])[1]
 
 
 def frontier_sizes(start, order):
@@ -740,39 +817,53 @@ def frontier_sizes(start, order):
 
 # %%
 def compare_searches(start="Museum", goal="Castle"):
-    """Uniform-cost search and A* on the map: cost, expansions, frontier; then a closed bridge."""
-    fig, axes = plt.subplots(1, 2, figsize=(13, 4.8))
-    kinds = {"uniform-cost (h = 0)": dict.fromkeys(PLACES, 0.0), "A* (straight line)": estimates(PLACES, goal)}
-    for ax, (name, estimate) in zip(axes, kinds.items(), strict=True):
+    """Draw what uniform-cost search and A* expand on the way to the goal."""
+    nothing, straight = dict.fromkeys(PLACES, 0.0), estimates(PLACES, goal)
+    for name, estimate in (("uniform-cost search", nothing), ("A*", straight)):
         found = a_star(ROADS, start, goal, estimate)
-        print(f"{name:21} {found['km']:.1f} km, {len(found['order'])} places expanded, frontier sizes {frontier_sizes(start, found['order'])}")
-        draw_map(ax, f"{name}: {found['km']:.1f} km, {len(found['order'])} expanded", found["path"], found["order"])
-    fig.tight_layout()
-    show(fig, alt="The map twice, with the places numbered in the order of expansion, for uniform-cost search and for A*. Both find the same route.")
-    planner, drive = Planner(ROADS, goal), Drive(ROADS, start)
-    seconds = run(drive, planner, len(found["path"]) - 1)
-    print("driven: ", " > ".join(drive.visited))
-    detour = {a: {b: km for b, km in near.items() if {a, b} != {"Mill", "Millgate"}} for a, near in ROADS.items()}
-    closed = a_star(detour, start, goal, planner.estimate)
-    print(f"west bridge closed: {' > '.join(closed['path'])}, {closed['km']:.1f} km")
-    success = f"{length(drive.visited):.1f} km driven (simulated), shortest {found['km']:.1f} km"
-    note("route planner", "goal-based", success, [ROADS, planner.estimate, goal], len(drive.visited) - 1, seconds)
+        title = f"{name}: {found['km']:.1f} km, {len(found['order'])} places expanded"
+        draw_map(title, found["path"], found["order"])
+        print("frontier after each:", *frontier_sizes(start, found["order"]))
+
+
+def drive_with_plans(start="Museum", goal="Castle"):
+    """Let the planner drive; then close the west bridge and plan again."""
+    planner, drive = Planner(ROADS, goal), Drive(start)
+    best = a_star(ROADS, start, goal, planner.estimate)
+    seconds = run(drive, planner, len(best["path"]) - 1)
+    print("driven:", " > ".join(drive.visited))
+    closed = {place: dict(near) for place, near in ROADS.items()}
+    del closed["Mill"]["Millgate"], closed["Millgate"]["Mill"]
+    detour = a_star(closed, start, goal, planner.estimate)
+    print(f"bridge closed: {' > '.join(detour['path'])}, {detour['km']:.1f} km")
+    km = f"{length(drive.visited):.1f} km, shortest {best['km']:.1f} km (simulated)"
+    state = [ROADS, planner.estimate, goal]
+    note("planner", "goal-based", km, state, (len(best["path"]) - 1) / seconds)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-astar", "points": 3}
-with check("lab02-astar", hint="Return when the goal comes OUT of the heap, not when it is found. Push a place again if the new g is smaller.") as expect:
-    expect.close(list(estimates({"A": (0, 0), "B": (3, 4)}, "B").values()), [5.0, 0.0], "straight-line distances")
-    tiny = {"A": {"B": 1.0, "C": 3.0}, "B": {"A": 1.0, "C": 1.0}, "C": {"A": 3.0, "B": 1.0}, "D": {}}
+with check("lab02-astar", hint="Return when the goal comes OUT of the heap.") as expect:
+    got = estimates({"A": (0, 0), "B": (3, 4)}, "B")
+    expect.close([got["A"], got["B"]], [5.0, 0.0], "straight-line distances")
+    tiny = {
+        "A": {"B": 1, "C": 3},
+        "B": {"A": 1, "C": 1},
+        "C": {"A": 3, "B": 1},
+        "D": {},
+    }
     guess = {"A": 1.5, "B": 0.5, "C": 0.0, "D": 0.0}
     found = a_star(tiny, "A", "C", guess)
     expect.equal(found["path"], ["A", "B", "C"], "path of the example")
     expect.close(found["km"], 2.0, "length of the example")
     expect.equal(found["order"], ["A", "B"], "expanded places of the example")
-    expect.equal(a_star(tiny, "A", "D", guess), None, "a place that no road leads to")
-    expect.equal(a_star(tiny, "C", "C", guess)["order"], [], "from a place to itself")
-    expect.close(a_star(ROADS, "Museum", "Castle", dict.fromkeys(PLACES, 0.0))["km"], 9.7, "the town, all estimates 0")
-    expect.close(a_star(ROADS, "Museum", "Castle", estimates(PLACES, "Castle"))["km"], 9.7, "the town, straight lines")
+    expect.equal(a_star(tiny, "A", "D", guess), None, "where no road leads")
+    expect.equal(a_star(tiny, "C", "C", guess)["order"], [], "from C to C")
+    for guess in (dict.fromkeys(PLACES, 0.0), estimates(PLACES, "Castle")):
+        found = a_star(ROADS, "Museum", "Castle", guess)
+        expect.close(found["km"], 9.7, "km from the Museum to the Castle")
     compare_searches()
+    drive_with_plans()
+
 
 # %% [markdown]
 # How to read it. Both searches find the same shortest way: it turns *away* from the Castle first, to the west bridge. Uniform-cost search expands almost the whole town. A\* leaves out the places from
@@ -817,7 +908,9 @@ class Readers:
 # %% tags=["nbval-check-output"]
 readers, rng = Readers(seed=0), np.random.default_rng(1)
 run(readers, lambda percept: int(rng.integers(len(GENRES))), steps=2000)
-print(f"random choice: regret {readers.regret[-1]:.0f} clicks after 2000 simulated readers")
+print(
+    f"random choice: regret {readers.regret[-1]:.0f} clicks after 2000 simulated readers"
+)
 
 # %% [markdown]
 # Random choice never stops paying. The other extreme is greedy: always the genre with the best average so far. It may settle on a poor genre after one lucky click and never try the others
@@ -884,44 +977,51 @@ class Recommender:
 
 
 # %%
+def watch_learning(moments=(10, 100, 1000, 2000)):
+    """Print the running averages of one recommender."""
+    agent, readers, done = Recommender(0.1, seed=0), Readers(seed=1000), 0
+    print(f"{'simulated readers':18}", *(f"{genre:>12}" for genre in GENRES))
+    for moment in moments:
+        run(readers, agent, moment - done)
+        done = moment
+        print(f"{moment:<18}", *(f"{mean:>12.2f}" for mean in agent.means))
+    print(f"{'shown (simulated)':18}", *(f"{count:>12}" for count in agent.counts))
+    print(f"{'true (simulated)':18}", *(f"{p:>12.2f}" for p in CLICKS))
+
+
 def compare_bandits(rounds=2000, runs=20):
-    """Print the running averages of one agent, then draw the regret of three."""
-    agent, readers = Recommender(0.1, seed=0), Readers(seed=1000)
-    print(f"{'simulated readers':18}", *(f"{genre:>18}" for genre in GENRES))
-    for some in (10, 90, 900, rounds - 1000):
-        run(readers, agent, some)
-        print(f"{sum(agent.counts) + 1:<18}", *(f"{f'{m:.2f} ({n} shown)':>18}" for m, n in zip(agent.means, agent.counts, strict=True)))
-    print(f"{'true (simulated)':18}", *(f"{p:>18.2f}" for p in CLICKS))
-    fig, ax = plt.subplots(figsize=(8, 3.4))
-    for epsilon, name, style, colour in ((1.0, "random", ":", "#1f2933"), (0.0, "greedy", "--", "#B35900"), (0.1, "epsilon 0.1", "-", "#0072B2")):
+    """Draw the mean regret of three recommenders."""
+    curves = {}
+    for name, epsilon in (("random", 1.0), ("greedy", 0.0), ("epsilon 0.1", 0.1)):
         regrets, seconds = [], 0.0
         for seed in range(runs):
             agent, readers = Recommender(epsilon, seed), Readers(seed + 1000)
             seconds += run(readers, agent, rounds)
             regrets.append(readers.regret)
-        mean, worst = np.mean(regrets, axis=0), max(r[-1] for r in regrets)
-        ax.plot(mean, style, color=colour)
-        ax.annotate(f" {name}: {mean[-1]:.0f}", (rounds, mean[-1]), color=colour, va="center", annotation_clip=False)
-        print(f"{name:11} simulated regret: mean {mean[-1]:5.0f} clicks, worst of {runs} runs {worst:5.0f}")
-    ax.set(xlabel="simulated readers", ylabel="regret, clicks (simulated)", title=f"Mean of {runs} simulated runs", xlim=(0, rounds))
-    show(fig, alt=f"Regret against simulated readers for random choice, greedy and epsilon 0.1, which ends at {mean[-1]:.0f} clicks.")
-    success = f"regret {mean[-1]:.0f} of {rounds * (max(CLICKS) - np.mean(CLICKS)):.0f} by chance, {rounds} simulated readers"
-    note("recommender", "learning", success, [agent.counts, agent.means], rounds * runs, seconds)
+        curves[name] = np.mean(regrets, axis=0)
+        print(f"{name:12} simulated regret: {curves[name][-1]:.0f} clicks")
+    draw(curves, "Regret, simulated", "simulated readers", "clicks lost (simulated)")
+    regret = f"regret {curves[name][-1]:.0f} clicks in {rounds} simulated readers"
+    note("recommender", "learning", regret, agent.means, rounds * runs / seconds)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-bandit", "points": 2}
-with check("lab02-bandit", hint="Draw rng.random() once to decide whether to explore. In learn, raise the count before you divide by it.") as expect:
+with check("lab02-bandit", hint="Raise the count before you divide by it.") as expect:
     rng = np.random.default_rng(0)
     expect.equal(choose_arm([0.1, 0.5, 0.2], 0.0, rng), 1, "without exploration")
-    half = Counter(choose_arm([0.1, 0.5, 0.2, 0.0], 0.5, rng) for _ in range(4000))
-    expect.close([half[i] / 4000 for i in range(4)], [0.125, 0.625, 0.125, 0.125], "shares of the arms with epsilon 0.5", tolerance=0.05)
+    arms = Counter(choose_arm([0.1, 0.5, 0.2, 0.0], 0.5, rng) for _ in range(4000))
+    shares = [arms[i] / 4000 for i in range(4)]
+    want = [0.125, 0.625, 0.125, 0.125]
+    expect.close(shares, want, "how often, with epsilon 0.5", tolerance=0.05)
     counts, means = learn([1, 0], [0.0, 0.0], 0, 1)
     expect.equal(list(counts), [2, 0], "counts of the example")
     expect.close(means, [0.5, 0.0], "means of the example")
     for reward in (1, 0, 0):
         counts, means = learn(counts, means, 1, reward)
     expect.close(means, [0.5, 1 / 3], "after three more rewards")
+    watch_learning()
     compare_bandits()
+
 
 # %% [markdown]
 # How to read it. In the table, watch the averages become truthful, and most truthful for the genre that is shown most. The poor genres stay roughly known, and that is all the agent needs.
@@ -938,6 +1038,7 @@ with check("lab02-bandit", hint="Draw rng.random() once to decide whether to exp
 # Where does a small language model (SLM) belong in an agent? It can be the **policy**: percept in, action out. Let it run the thermostat. In lab 01 you read a decision from a model by `score`:
 # the log-probability of each allowed answer. For an agent that is exactly right, because **it can choose legal actions only**.
 
+
 # %%
 def memory_mb():
     """Memory of this Python process, in MB."""
@@ -948,7 +1049,11 @@ memory_before = memory_mb()
 
 # %%
 model = labkit.load()
-print(model.complete("It is boiling in here. Should the heater be on or off?", max_tokens=40))
+print(
+    model.complete(
+        "It is boiling in here. Should the heater be on or off?", max_tokens=40
+    )
+)
 
 # %% [markdown]
 # Friendly prose, but a heater has no input for prose. Now the same model by score. The prompt says what it decides and shows three solved examples; a prompt like that is called
@@ -960,7 +1065,11 @@ EXAMPLES = ["My hands are frozen.", "My face is burning.", "My room is lovely."]
 
 def few_shot(answers):
     """A prompt for the thermostat: what to answer, and one solved example for each answer."""
-    messages = [system(f"You control the thermostat. Answer with one word: {answers[0]}, {answers[1]} or {answers[2]}.")]
+    messages = [
+        system(
+            f"You control the thermostat. Answer with one word: {answers[0]}, {answers[1]} or {answers[2]}."
+        )
+    ]
     for sentence, answer in zip(EXAMPLES, answers, strict=True):
         messages += [user(sentence), assistant(answer)]
     return messages
@@ -975,7 +1084,9 @@ def scores_of(messages, text, choices):
 ACTIONS = ["heat", "cool", "off"]
 print(scores_of(few_shot(ACTIONS), "It is boiling in here.", ACTIONS))
 memory_slm = memory_mb() - memory_before
-print(f"loading the model and asking it raised the memory of this process by {memory_slm:.0f} MB")
+print(
+    f"loading the model and asking it raised the memory of this process by {memory_slm:.0f} MB"
+)
 
 # %% [markdown]
 # ### First contest: numbers
@@ -993,23 +1104,34 @@ def ask_number(wording, degrees):
     messages = few_shot(["cold", "hot", "fine"])[:1]
     for example, answer in ((14, "cold"), (26, "hot"), (20, "fine")):
         messages += [user(wording.format(example)), assistant(answer)]
-    return model.score([*messages, user(wording.format(degrees))], ["cold", "hot", "fine"])[0].choice
+    return model.score(
+        [*messages, user(wording.format(degrees))], ["cold", "hot", "fine"]
+    )[0].choice
 
 
 # %%
 degrees = list(range(13, 28))
 truth = [rule(d) for d in degrees]
-started = time.perf_counter()
-by_rule = [rule(d) for d in degrees]
-rule_s = (time.perf_counter() - started) / len(degrees)
-print(f"{'rule':32} {sum(map(str.__eq__, by_rule, truth))} of {len(truth)} right, {rule_s * 1e6:.2f} microseconds each")
-print(f"{'always the most frequent answer':32} {max(Counter(truth).values())} of {len(truth)} right")
-for wording in ("The room is at {} degrees.", "It is {} °C."):
+print(f"always the same answer: at most {max(Counter(truth).values())} of {len(truth)}")
+
+
+def contest(name, decide_one):
+    """Count right answers on the temperatures. Returns seconds for each decision."""
     started = time.perf_counter()
-    by_slm = [ask_number(wording, d) for d in degrees]
-    slm_s = (time.perf_counter() - started) / len(degrees)
-    print(f"{f'SLM: {wording}':32} {sum(map(str.__eq__, by_slm, truth))} of {len(truth)} right, {slm_s * 1e3:.0f} ms each: {' '.join(by_slm)}")
+    answers = [decide_one(d) for d in degrees]
+    each = (time.perf_counter() - started) / len(degrees)
+    right = sum(a == t for a, t in zip(answers, truth, strict=True))
+    print(f"{name}: {right} of {len(truth)} right, {each * 1e3:.4f} ms each")
+    print("   ", " ".join(answers))
+    return each
+
+
+# %%
+rule_s = contest("rule", rule)
+for wording in ("The room is at {} degrees.", "It is {} °C."):
+    slm_s = contest(f"SLM, {wording!r}", lambda d, w=wording: ask_number(w, d))
 print(f"one SLM decision took {slm_s / rule_s:,.0f} times as long as one of the rule")
+
 
 # %% [markdown]
 # How to read it. The rule is right by definition: it *is* the specification. The model is slower by orders of magnitude. Compare it also with the simplest strategy of all, always the same
@@ -1046,16 +1168,28 @@ ACTION_FOR = {"cold": "heat", "hot": "cool", "fine": "off"}
 
 
 # %%
-KEYWORDS = {"cold": ["cold", "freez", "frozen", "ice", "icy", "shiver", "chilly"], "hot": ["hot", "warm", "boil", "burn", "heat", "sweat"]}
+KEYWORDS = {
+    "cold": ["cold", "freez", "frozen", "ice", "icy", "shiver", "chilly"],
+    "hot": ["hot", "warm", "boil", "burn", "heat", "sweat"],
+}
 
 
 def keyword_rule(sentence):
-    return next((feeling for feeling, words in KEYWORDS.items() if any(w in sentence.lower() for w in words)), "fine")
+    return next(
+        (
+            feeling
+            for feeling, words in KEYWORDS.items()
+            if any(w in sentence.lower() for w in words)
+        ),
+        "fine",
+    )
 
 
 # %% tags=["nbval-check-output"]
 hits = {"keyword rule": sum(keyword_rule(s) == feeling for s, feeling in SENTENCES)}
-print(f"keyword rule: {hits['keyword rule']} of {len(SENTENCES)} right; a blind guess: {len(SENTENCES) // 3}")
+print(
+    f"keyword rule: {hits['keyword rule']} of {len(SENTENCES)} right; a blind guess: {len(SENTENCES) // 3}"
+)
 print("missed:", [s for s, feeling in SENTENCES if keyword_rule(s) != feeling])
 
 # %% [markdown]
@@ -1064,8 +1198,12 @@ print("missed:", [s for s, feeling in SENTENCES if keyword_rule(s) != feeling])
 # %%
 as_actions = [scores_of(few_shot(ACTIONS), s, ACTIONS) for s, _ in SENTENCES]
 picked = [max(scores, key=scores.get) for scores in as_actions]
-hits["SLM: heat/cool/off"] = sum(p == ACTION_FOR[feeling] for p, (_, feeling) in zip(picked, SENTENCES, strict=True))
-print(f"heat/cool/off: {hits['SLM: heat/cool/off']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}")
+hits["heat/cool/off"] = sum(
+    p == ACTION_FOR[feeling] for p, (_, feeling) in zip(picked, SENTENCES, strict=True)
+)
+print(
+    f"heat/cool/off: {hits['SLM: heat/cool/off']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}"
+)
 
 # %% [markdown]
 # That is hardly better than guessing. Look at what it picked: mostly one and the same word, whatever was said.
@@ -1078,8 +1216,12 @@ print(f"heat/cool/off: {hits['SLM: heat/cool/off']} of {len(SENTENCES)} right; t
 FEELINGS = ["cold", "hot", "fine"]
 as_feelings = [scores_of(few_shot(FEELINGS), s, FEELINGS) for s, _ in SENTENCES]
 picked = [max(scores, key=scores.get) for scores in as_feelings]
-hits["SLM: cold/hot/fine"] = sum(p == feeling for p, (_, feeling) in zip(picked, SENTENCES, strict=True))
-print(f"cold/hot/fine: {hits['SLM: cold/hot/fine']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}")
+hits["SLM: cold/hot/fine"] = sum(
+    p == feeling for p, (_, feeling) in zip(picked, SENTENCES, strict=True)
+)
+print(
+    f"cold/hot/fine: {hits['SLM: cold/hot/fine']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}"
+)
 
 # %% [markdown]
 # Better, but one word still wins far too often. A model has favourites before it has read anything: a word that is frequent, or that stood in the last example. How strong is that pull?
@@ -1087,9 +1229,18 @@ print(f"cold/hot/fine: {hits['SLM: cold/hot/fine']} of {len(SENTENCES)} right; t
 
 # %%
 NEUTRAL = ["I am in the room.", "The room.", "It is Monday.", "Here I am."]
-baselines = [scores_of(few_shot(FEELINGS), s, FEELINGS) for s in NEUTRAL]
+
+
+def measure(answers):
+    """The scores of the answers on each neutral sentence."""
+    return [scores_of(few_shot(answers), sentence, answers) for sentence in NEUTRAL]
+
+
+baselines = measure(FEELINGS)
 for sentence, scores in zip(NEUTRAL, baselines, strict=True):
-    print(f"{sentence:18}", {choice: round(score, 1) for choice, score in scores.items()})
+    rounded = {choice: round(score, 1) for choice, score in scores.items()}
+    print(f"{sentence:18}", rounded)
+
 
 # %% [markdown]
 # These scores are the model's prejudice, measured. The cure: subtract it. What counts is not how probable a word is, but **how much more probable the sentence made it**. The method is called
@@ -1122,31 +1273,41 @@ def calibrate(scores, baselines):
 # %%
 def draw_hits(hits):
     """Bars of right answers, with the blind guess as a line."""
-    fig, ax = plt.subplots(figsize=(8, 2.8))
-    names = list(hits)
-    bars = ax.barh(names, list(hits.values()), color=["#B35900" if name == "keyword rule" else "#0072B2" for name in names])
-    ax.bar_label(bars, padding=3)
+    fig, ax = plt.subplots(figsize=(7, 2.8))
+    colours = ["#B35900" if name == "keyword rule" else "#0072B2" for name in hits]
+    ax.bar_label(ax.barh(list(hits), list(hits.values()), color=colours), padding=3)
     ax.axvline(len(SENTENCES) / 3, color="#1f2933", linestyle="--", label="blind guess")
-    ax.set(xlabel=f"right answers, of {len(SENTENCES)} sentences", xlim=(0, len(SENTENCES)))
+    ax.set(xlabel=f"right, of {len(SENTENCES)} sentences", xlim=(0, len(SENTENCES)))
     ax.invert_yaxis()
     ax.legend(loc="lower right")
-    show(fig, alt="Right answers: " + "; ".join(f"{name} {n}" for name, n in hits.items()) + f". A blind guess gets {len(SENTENCES) // 3}.")
+    told = "; ".join(f"{name} {n}" for name, n in hits.items())
+    show(fig, alt=f"Right answers of {len(SENTENCES)}: {told}.")
+
+
+def recount(name, raw, bias, answer_for):
+    """Count the right answers after calibration; print what was picked."""
+    calibrated = [calibrate(scores, bias) for scores in raw]
+    best = [max(probabilities, key=probabilities.get) for probabilities in calibrated]
+    pairs = list(zip(best, SENTENCES, strict=True))
+    hits[name] = sum(b == answer_for[feeling] for b, (_, feeling) in pairs)
+    print(f"{name}: picked {dict(Counter(best))}")
+    return [f"{s} -> {b}" for b, (s, feeling) in pairs if b != answer_for[feeling]]
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-calibrate", "points": 2}
-with check("lab02-calibrate", hint="Look baselines up by choice, not by position: the dicts may be in another order.") as expect:
-    got = calibrate({"cold": -3.0, "fine": -1.0}, [{"cold": -6.0, "fine": -1.0}, {"cold": -4.0, "fine": -1.0}])
-    expect.close([got["cold"], got["fine"]], [0.8808, 0.1192], "the example of the text")
-    got = calibrate({"a": -900.0, "b": -901.0, "c": -902.0}, [{"c": -2.0, "b": -1.0, "a": 0.0}])
-    expect.close([got[c] for c in "abc"], [1 / 3, 1 / 3, 1 / 3], "large scores, and a baseline in another order")
-    bias = [scores_of(few_shot(ACTIONS), s, ACTIONS) for s in NEUTRAL]
-    cases = {"heat/cool/off": (as_actions, bias, ACTION_FOR), "cold/hot/fine": (as_feelings, baselines, {f: f for f in FEELINGS})}
-    for name, (raw, base, right) in cases.items():
-        best = [max(p, key=p.get) for p in (calibrate(scores, base) for scores in raw)]
-        hits[f"SLM: {name}, calibrated"] = sum(b == right[f] for b, (_, f) in zip(best, SENTENCES, strict=True))
-        print(f"{name}, calibrated: picked {dict(Counter(best))}")
-    print("still wrong:", [f"{s} -> {b}" for b, (s, f) in zip(best, SENTENCES, strict=True) if b != f])
+with check("lab02-calibrate", hint="Look up by choice, not by position.") as expect:
+    raw = {"cold": -3.0, "fine": -1.0}
+    got = calibrate(raw, [{"cold": -6.0, "fine": -1.0}, {"cold": -4.0, "fine": -1.0}])
+    expect.close([got["cold"], got["fine"]], [0.8808, 0.1192], "the example")
+    large = {"a": -900.0, "b": -901.0, "c": -902.0}
+    got = calibrate(large, [{"c": -2.0, "b": -1.0, "a": 0.0}])
+    expect.close([got[c] for c in "abc"], [1 / 3] * 3, "large scores, another order")
+    same, bias = {f: f for f in FEELINGS}, measure(ACTIONS)
+    recount("heat/cool/off, calibrated", as_actions, bias, ACTION_FOR)
+    wrong = recount("cold/hot/fine, calibrated", as_feelings, baselines, same)
+    print("still wrong:", *wrong, sep="\n  ")
     draw_hits(hits)
+
 
 # %% [markdown]
 # How to read it. Nothing was trained. The model, its file and the sentences are the same in all blue bars. Asking for the right *word* and subtracting the *bias* made the difference.
@@ -1191,7 +1352,11 @@ class TalkingRoom:
     """A simulated room. The person says one of the sentences in SAID, by how warm it is."""
 
     def __init__(self, seed=0):
-        self.temperature, self.temperatures, self.rng = 20.0, [], np.random.default_rng(seed)
+        self.temperature, self.temperatures, self.rng = (
+            20.0,
+            [],
+            np.random.default_rng(seed),
+        )
 
     def percept(self):
         feeling = rule(self.temperature)
@@ -1199,7 +1364,9 @@ class TalkingRoom:
 
     def act(self, action):
         outside = 18 - 14 * math.cos(2 * math.pi * len(self.temperatures) / 36)
-        self.temperature += {"heat": 2.0, "cool": -2.0, "off": 0.0}[action] + 0.1 * (outside - self.temperature)
+        self.temperature += {"heat": 2.0, "cool": -2.0, "off": 0.0}[action] + 0.1 * (
+            outside - self.temperature
+        )
         self.temperatures.append(self.temperature)
 
 
@@ -1213,23 +1380,51 @@ def compare_listeners(agents, steps=36):
         seconds = run(rooms, agent, steps)
         share = comfort(rooms.temperatures, 18, 22)
         print(f"{name:12} {share:.0%} of the simulated day between 18 and 22 °C")
-        ax.plot(np.arange(steps) * 24 / 36, rooms.temperatures, style, color=colour, label=f"{name}: {share:.0%}")
+        ax.plot(
+            np.arange(steps) * 24 / 36,
+            rooms.temperatures,
+            style,
+            color=colour,
+            label=f"{name}: {share:.0%}",
+        )
     ax.axhspan(18, 22, color="#9aa5af", alpha=0.25)
-    ax.set(xlabel="simulated hour", ylabel="simulated °C", title="A thermostat that gets sentences (simulated day)")
+    ax.set(
+        xlabel="simulated hour",
+        ylabel="simulated °C",
+        title="A thermostat that gets sentences (simulated day)",
+    )
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    show(fig, alt="Simulated temperature over a day for " + ", ".join(agents) + ". Grey is the comfort band from 18 to 22 °C.")
+    show(
+        fig,
+        alt="Simulated temperature over a day for "
+        + ", ".join(agents)
+        + ". Grey is the comfort band from 18 to 22 °C.",
+    )
     success = f"{share:.0%} comfortable (simulated day), {hits['SLM: cold/hot/fine, calibrated']} of {len(SENTENCES)} sentences right"
     note("SLM thermostat", "reflex, SLM as policy", success, baselines, steps, seconds)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-decide", "points": 1}
-with check("lab02-decide", hint="Use the model that came in as an argument, not the notebook's. Score FEELINGS, calibrate, take the best, look up ACTION_FOR.") as expect:
+with check(
+    "lab02-decide",
+    hint="Use the model that came in as an argument, not the notebook's. Score FEELINGS, calibrate, take the best, look up ACTION_FOR.",
+) as expect:
     even = [dict.fromkeys(FEELINGS, -1.0)]
     scripted = Client(ScriptedBackend([{"cold": -4.0, "hot": -1.0, "fine": -2.0}]))
-    expect.equal(decide("I am melting.", scripted, even), "cool", "'hot' scores best, no bias")
-    expect.equal(scripted.backend.requests[0].messages[-1].content, "I am melting.", "the last message that the model read")
+    expect.equal(
+        decide("I am melting.", scripted, even), "cool", "'hot' scores best, no bias"
+    )
+    expect.equal(
+        scripted.backend.requests[0].messages[-1].content,
+        "I am melting.",
+        "the last message that the model read",
+    )
     scripted = Client(ScriptedBackend([{"cold": -4.0, "hot": -1.0, "fine": -2.0}]))
-    expect.equal(decide("Brr.", scripted, [{"cold": -9.0, "hot": -2.0, "fine": -1.0}]), "heat", "'cold' gains most over its baseline")
+    expect.equal(
+        decide("Brr.", scripted, [{"cold": -9.0, "hot": -2.0, "fine": -1.0}]),
+        "heat",
+        "'cold' gains most over its baseline",
+    )
     compare_listeners({
         "always off": lambda sentence: "off",
         "perfect ear": lambda sentence: ACTION_FOR[dict(SENTENCES)[sentence]],
@@ -1257,7 +1452,12 @@ with check("lab02-decide", hint="Use the model that came in as an argument, not 
 # Plain Python functions. Each returns a sentence that can be shown to a person. The weather comes from a small made-up table, since we are offline.
 
 # %%
-WEATHER = {"Oslo": "4 °C and rain", "Rome": "24 °C and sun", "Paris": "13 °C and clouds", "Cairo": "33 °C and sun"}
+WEATHER = {
+    "Oslo": "4 °C and rain",
+    "Rome": "24 °C and sun",
+    "Paris": "13 °C and clouds",
+    "Cairo": "33 °C and sun",
+}
 
 
 def clock():
@@ -1281,13 +1481,23 @@ def weather(town):
 # %%
 def fields(**properties):
     """A JSON schema of an object in which all fields must be present."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 NUMBER = {"type": "integer", "minimum": 0, "maximum": 999}
 TOOLS = {
     "clock": {"run": clock, "arguments": None},
-    "calculator": {"run": calculator, "arguments": fields(a=NUMBER, operation={"enum": ["plus", "minus", "times"]}, b=NUMBER)},
+    "calculator": {
+        "run": calculator,
+        "arguments": fields(
+            a=NUMBER, operation={"enum": ["plus", "minus", "times"]}, b=NUMBER
+        ),
+    },
     "weather": {"run": weather, "arguments": fields(town={"enum": list(WEATHER)})},
 }
 
@@ -1301,7 +1511,12 @@ print(TOOLS[call["tool"]]["run"](**call["arguments"]))
 # %%
 CHOICES = [*TOOLS, "none"]
 TOOL_PROMPT = [system(f"Choose the tool for the request: {', '.join(TOOLS)} or none.")]
-for example, answer in (("Hello, how are you?", "none"), ("Can you tell me the time?", "clock"), ("What is 5 plus 3?", "calculator"), ("Is it cold in Oslo?", "weather")):
+for example, answer in (
+    ("Hello, how are you?", "none"),
+    ("Can you tell me the time?", "clock"),
+    ("What is 5 plus 3?", "calculator"),
+    ("Is it cold in Oslo?", "weather"),
+):
     TOOL_PROMPT += [user(example), assistant(answer)]
 print(scores_of(TOOL_PROMPT, "What is 12 times 7?", CHOICES))
 
@@ -1310,13 +1525,20 @@ print(scores_of(TOOL_PROMPT, "What is 12 times 7?", CHOICES))
 
 # %%
 tool_baselines = [scores_of(TOOL_PROMPT, s, CHOICES) for s in NEUTRAL]
-print({choice: round(float(np.mean([b[choice] for b in tool_baselines])), 1) for choice in CHOICES})
+print(
+    {
+        choice: round(float(np.mean([b[choice] for b in tool_baselines])), 1)
+        for choice in CHOICES
+    }
+)
 
 # %% [markdown]
 # **Fill in**: a completion that is bound to the tool's schema. The `Completion` reads itself as JSON:
 
 # %%
-filled = model.complete("What is 12 times 7?", schema=TOOLS["calculator"]["arguments"], max_tokens=60)
+filled = model.complete(
+    "What is 12 times 7?", schema=TOOLS["calculator"]["arguments"], max_tokens=60
+)
 print("text:", filled.text)
 print("arguments:", filled.json())
 
@@ -1359,7 +1581,9 @@ def tool_agent(request, model, tools, baselines):
     tool = tools[name]
     arguments = {}
     if tool["arguments"] is not None:
-        arguments = model.complete(request, schema=tool["arguments"], max_tokens=60).json()
+        arguments = model.complete(
+            request, schema=tool["arguments"], max_tokens=60
+        ).json()
     return {"tool": name, "arguments": arguments, "answer": tool["run"](**arguments)}
     ### END SOLUTION
 
@@ -1371,11 +1595,19 @@ def tool_agent(request, model, tools, baselines):
 REQUESTS = [
     ("How late is it?", "clock", {}),
     ("What is 12 times 7?", "calculator", {"a": 12, "operation": "times", "b": 7}),
-    ("How much is 90 minus 33?", "calculator", {"a": 90, "operation": "minus", "b": 33}),
+    (
+        "How much is 90 minus 33?",
+        "calculator",
+        {"a": 90, "operation": "minus", "b": 33},
+    ),
     ("Will it rain in Oslo?", "weather", {"town": "Oslo"}),
     ("Good morning!", "none", {}),
     ("Add 45 and 17.", "calculator", {"a": 45, "operation": "plus", "b": 17}),
-    ("I buy 3 boxes of 8 eggs. How many eggs is that?", "calculator", {"a": 3, "operation": "times", "b": 8}),
+    (
+        "I buy 3 boxes of 8 eggs. How many eggs is that?",
+        "calculator",
+        {"a": 3, "operation": "times", "b": 8},
+    ),
     ("Is it nice in Madrid?", "none", {}),
     ("How many days has a week?", "none", {}),
     ("What is 20 divided by 4?", "none", {}),
@@ -1388,30 +1620,69 @@ def try_agent(agent):
     for request, tool, arguments in REQUESTS:
         did = agent(request)
         right.append((did["tool"], did["arguments"]) == (tool, arguments))
-        print(f"{'right' if right[-1] else 'WRONG'}  {request:48} {did['tool']:11} {did['answer']}")
+        print(
+            f"{'right' if right[-1] else 'WRONG'}  {request:48} {did['tool']:11} {did['answer']}"
+        )
     seconds = time.perf_counter() - started
-    print(f"{sum(right)} of {len(right)} as they should be, {seconds / len(right):.2f} s for each request")
-    note("tool agent", "reflex, SLM with tools", f"{sum(right)} of {len(right)} requests right", tool_baselines, len(right), seconds)
+    print(
+        f"{sum(right)} of {len(right)} as they should be, {seconds / len(right):.2f} s for each request"
+    )
+    note(
+        "tool agent",
+        "reflex, SLM with tools",
+        f"{sum(right)} of {len(right)} requests right",
+        tool_baselines,
+        len(right),
+        seconds,
+    )
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-tool-agent", "points": 3}
-with check("lab02-tool-agent", hint="Follow the four steps of the docstring one by one. Use the arguments `model` and `tools`, not the notebook's names.") as expect:
+with check(
+    "lab02-tool-agent",
+    hint="Follow the four steps of the docstring one by one. Use the arguments `model` and `tools`, not the notebook's names.",
+) as expect:
     flat = [{"echo": -1.0, "ping": -1.0, "none": -1.0}]
     kit = {
-        "echo": {"run": lambda text, times: text * times, "arguments": fields(text={"type": "string", "maxLength": 9}, times=NUMBER)},
+        "echo": {
+            "run": lambda text, times: text * times,
+            "arguments": fields(text={"type": "string", "maxLength": 9}, times=NUMBER),
+        },
         "ping": {"run": lambda: "pong", "arguments": None},
     }
-    scripted = Client(ScriptedBackend([{"echo": -1.0, "ping": -5.0, "none": -2.0}, '{"text": "la", "times": 3}']))
+    scripted = Client(
+        ScriptedBackend(
+            [{"echo": -1.0, "ping": -5.0, "none": -2.0}, '{"text": "la", "times": 3}']
+        )
+    )
     want = {"tool": "echo", "arguments": {"text": "la", "times": 3}, "answer": "lalala"}
-    expect.equal(tool_agent("Sing, please.", scripted, kit, flat), want, "a tool with arguments")
+    expect.equal(
+        tool_agent("Sing, please.", scripted, kit, flat), want, "a tool with arguments"
+    )
     asked = scripted.backend.requests
-    expect.equal([r.messages[-1].content for r in asked], ["Sing, please."] * 2, "the last message of both requests to the model")
-    expect.equal(asked[1].schema, kit["echo"]["arguments"], "the schema of the completion")
+    expect.equal(
+        [r.messages[-1].content for r in asked],
+        ["Sing, please."] * 2,
+        "the last message of both requests to the model",
+    )
+    expect.equal(
+        asked[1].schema, kit["echo"]["arguments"], "the schema of the completion"
+    )
     scripted = Client(ScriptedBackend([{"echo": -5.0, "ping": -1.0, "none": -2.0}]))
-    expect.equal(tool_agent("Ping!", scripted, kit, flat), {"tool": "ping", "arguments": {}, "answer": "pong"}, "a tool without arguments")
+    expect.equal(
+        tool_agent("Ping!", scripted, kit, flat),
+        {"tool": "ping", "arguments": {}, "answer": "pong"},
+        "a tool without arguments",
+    )
     scripted = Client(ScriptedBackend([{"echo": -2.0, "ping": -1.0, "none": -3.0}]))
-    got = tool_agent("Hello!", scripted, kit, [{"echo": -1.0, "ping": -1.0, "none": -9.0}])
-    expect.equal(got, {"tool": "none", "arguments": {}, "answer": "I have no tool for that."}, "'none' wins after calibration")
+    got = tool_agent(
+        "Hello!", scripted, kit, [{"echo": -1.0, "ping": -1.0, "none": -9.0}]
+    )
+    expect.equal(
+        got,
+        {"tool": "none", "arguments": {}, "answer": "I have no tool for that."},
+        "'none' wins after calibration",
+    )
     try_agent(lambda request: tool_agent(request, model, TOOLS, tool_baselines))
 
 # %% [markdown]
@@ -1433,8 +1704,12 @@ with check("lab02-tool-agent", hint="Follow the four steps of the docstring one 
 print(f"{'agent':15} {'kind':23} {'remembers':>10} {'decisions/s':>12}  success")
 for agent, (kind, success, memory, rate) in results.items():
     print(f"{agent:15} {kind:23} {memory:>10} {rate:>12,.1f}  {success}")
-print(f"\nThe SLM's weights and caches: about {memory_slm:.0f} MB more in this process.")
-print("Deciding once a minute takes so many seconds of a day (computed from the rates above):")
+print(
+    f"\nThe SLM's weights and caches: about {memory_slm:.0f} MB more in this process."
+)
+print(
+    "Deciding once a minute takes so many seconds of a day (computed from the rates above):"
+)
 print(", ".join(f"{agent} {1440 / rate:.3g}" for agent, (*_, rate) in results.items()))
 
 # %% [markdown]

@@ -139,8 +139,9 @@ def test_a_solved_notebook_earns_everything_and_an_untouched_one_what_needs_no_w
     assert earned(grade(lab, notebook(), tmp_path)) == {"lab90-double": (True, 2), "lab90-three": (True, 1)}
     report = grade(lab, labs.read(lab.student), tmp_path)
     assert earned(report) == {"lab90-double": (False, 0), "lab90-three": (True, 1)}
-    assert "Think of two." in report.outcomes[0].message
     assert "not written yet" in report.outcomes[0].message
+    wrong = grade(lab, notebook("def double(x):\n    return x"), tmp_path).outcomes[0]
+    assert "expected: 4\n  got:      2\n  What to do: Think of two." in wrong.message
 
 
 def test_deleted_doubled_and_altered_checks_are_replaced_by_the_lab_s_own(
