@@ -23,7 +23,9 @@ app = typer.Typer(
     help="Edge Agents Lab.",
 )
 models_app = typer.Typer(no_args_is_help=True, help="The models that the course names.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets that are fetched; no lab depends on one.")
 app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
 console = Console(highlight=False, markup=False)
 MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -106,9 +108,16 @@ def check(
 
     chosen = labs.find(lab)
     path = notebook or labs.work_folder() / chosen.student.name
-    report = labs.run_checks(
-        path, chosen, judge=judge, seed=seed, cell_timeout_s=min(120, seconds), total_s=seconds
-    )
+    with tempfile.TemporaryDirectory() as elsewhere:
+        report = labs.run_checks(
+            path,
+            chosen,
+            judge=judge,
+            seed=seed,
+            cell_timeout_s=min(120, seconds),
+            total_s=seconds,
+            env={"LABKIT_HOME": elsewhere} if notebook else None,  # another's notebook is not your progress
+        )
     failed = [
         o for o in report.outcomes if o.passed is False or (o.verdict and o.verdict.earned < o.verdict.points)
     ]
@@ -178,7 +187,7 @@ def build(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="engine")],
+    name: Annotated[str, typer.Argument(help="engine or tools")],
     as_file: Annotated[
         Path | None, typer.Option("--json", help="also write the figures to this file")
     ] = None,
@@ -197,6 +206,19 @@ def bench(
     console.print(table)
     if as_file:
         as_file.write_text(json.dumps([asdict(f) for f in figures], indent=2) + "\n", encoding="utf-8")
+
+
+@data_app.command("pull")
+def data_pull(
+    name: Annotated[str, typer.Argument(help="bfcl: the Berkeley Function Calling Leaderboard, v4")],
+) -> None:
+    """Download a data set, verify its checksum, and keep it in the cache."""
+    from labkit.bench import bfcl
+    from labkit.config import settings
+
+    if name != "bfcl":
+        raise LabkitError(f"There is no data set {name!r}.", "Choose one of: bfcl.")
+    print(bfcl.pull(settings()))
 
 
 @models_app.command("list")

@@ -16,7 +16,6 @@ from labkit.config import settings
 from labkit.doctor import free_port
 from labkit.errors import BackendUnavailable
 
-
 WARM_UP = "import matplotlib.pyplot, labkit; labkit.load()"
 """Run once beside JupyterLab: compiles modules, builds matplotlib's font cache (whose message would go to a cell's
 stderr), verifies the model's checksum and brings its file into memory, so that the first cell answers quickly."""

@@ -7,7 +7,7 @@ from importlib import import_module
 from labkit.bench.figures import Figure
 from labkit.errors import ConfigError
 
-NAMES = ("engine",)
+NAMES = ("engine", "tools")
 
 
 def run(name: str, *, full: bool = False) -> list[Figure]:

@@ -35,6 +35,15 @@ SHORTLIST = 4
 CERTAIN = 0.99
 """Above this probability by words alone the model is not asked."""
 
+KNOTS = {
+    "model:gain": (0.25, 0.5, 0.75, 1.0, 1.5),
+    "request": (0.25, 0.5, 0.75),
+    "purpose": (0.2, 0.4, 0.6),
+    "name": (0.3, 0.6),
+    "inputs": (0.1, 0.2, 0.4),
+}
+"""Where a feature's effect may change its slope: the first shared words say more than the last ones."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -137,9 +146,20 @@ def _unsure(scores: list[float], *, none: bool) -> bool:
     return math.exp(max(shares)) < CERTAIN
 
 
+def bend(features: Features) -> Features:
+    """The features, and how far each of them is above its knots, so that a weighted sum can follow a bent line."""
+    above = {
+        f"{k}>{knot}": max(0.0, features[k] - knot)
+        for k, knots in KNOTS.items()
+        if k in features
+        for knot in knots
+    }
+    return {**features, **above}
+
+
 def _score(features: Features, family: str) -> float:
     weights = load_weights()["tools"].get(family, {})
-    return sum(weights.get(key, 0.0) * value for key, value in features.items())
+    return sum(weights.get(key, 0.0) * value for key, value in bend(features).items())
 
 
 def _content(reading: Reading) -> tuple[list[str], list[str]]:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from labkit.decoding.text import stem
 
+
+def _split(words: str) -> list[str]:
+    return words.split()
+
+
 ROLES: dict[str, tuple[str, ...]] = {
     "from": (
         "start",
@@ -188,44 +193,19 @@ NEGATIONS = frozenset(
 
 RATES = {
     stem(w)
-    for w in [
-        "rate",
-        "percentage",
-        "percent",
-        "alpha",
-        "probability",
-        "ratio",
-        "fraction",
-        "return",
-        "interest",
-        "discount",
-        "yield",
-        "tax",
-        "significance",
-        "frequency",
-        "growth",
-    ]
+    for w in _split(
+        "rate percentage percent alpha probability ratio fraction return interest discount yield tax "
+        "significance frequency growth"
+    )
 }
 TIME_WORDS = {
     stem(w) for w in ["year", "month", "day", "date", "time", "hour", "minute", "century", "season", "period"]
 }
 PLACES = {
     stem(w)
-    for w in [
-        "city",
-        "location",
-        "place",
-        "country",
-        "state",
-        "region",
-        "area",
-        "town",
-        "address",
-        "destination",
-        "origin",
-        "origin",
-        "venue",
-    ]
+    for w in _split(
+        "city location place country state region area town address destination origin origin venue"
+    )
 }
 PEOPLE = {
     stem(w) for w in ["person", "player", "artist", "author", "actor", "name", "director", "company", "team"]
@@ -233,67 +213,12 @@ PEOPLE = {
 
 GENERIC = frozenset(
     stem(w)
-    for w in [
-        "get",
-        "find",
-        "calculate",
-        "compute",
-        "retrieve",
-        "fetch",
-        "return",
-        "search",
-        "determine",
-        "given",
-        "based",
-        "function",
-        "value",
-        "specific",
-        "specified",
-        "information",
-        "info",
-        "data",
-        "number",
-        "list",
-        "name",
-        "type",
-        "default",
-        "provide",
-        "make",
-        "create",
-        "use",
-        "used",
-        "using",
-        "certain",
-        "particular",
-        "details",
-        "detail",
-        "result",
-        "total",
-        "different",
-        "between",
-        "want",
-        "need",
-        "know",
-        "tell",
-        "give",
-        "show",
-        "me",
-        "help",
-        "please",
-        "like",
-        "following",
-        "two",
-        "three",
-        "one",
-        "also",
-        "various",
-        "including",
-        "include",
-        "api",
-        "call",
-        "calc",
-        "main",
-        "set",
-    ]
+    for w in _split(
+        "get find calculate compute retrieve fetch return search determine given based function value "
+        "specific specified information info data number list name type default provide make create use "
+        "used using certain particular details detail result total different between want need know tell "
+        "give show me help please like following two three one also various including include api call "
+        "calc main set"
+    )
 )
 """Words that say nothing about what a tool is for."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from labkit.errors import LabError
 from labkit.bridge import pack
+from labkit.errors import LabError
 from labkit.kernel import Kernel
 
 

@@ -73,7 +73,7 @@ from labkit.plots import show
 
 # %%
 def run(world, agent, steps):
-    """Perceive, decide, act, `steps` times. Returns the seconds that the agent spent deciding."""
+    """Perceive, decide, act, `steps` times. Returns the seconds spent deciding."""
     deciding = 0.0
     for _ in range(steps):
         percept = world.percept()
@@ -200,9 +200,7 @@ def comfort(temperatures, low=19.0, high=21.0):
 # %% tags=["nbval-check-output"]
 room = Room()
 run(room, naive, steps=24 * 60)
-print(
-    f"naive thermostat, simulated day: {comfort(room.temperatures):.1%} of the time comfortable"
-)
+print(f"naive thermostat, simulated day: {comfort(room.temperatures):.1%} comfortable")
 print(f"the heater was switched {room.switchings} times in that simulated day")
 
 # %% [markdown]
@@ -228,9 +226,11 @@ print(f"the heater was switched {room.switchings} times in that simulated day")
 def thermostat(temperature, heating, target=20.0, band=0.5):
     """A thermostat with hysteresis.
 
-    temperature: float, in °C.  heating: bool, whether the heater is on now.  target, band: floats, in °C.
+    temperature: float, in °C.  heating: bool, whether the heater is on now.  target,
+    band: floats, in °C.
     Returns a bool, whether the heater should be on:
-    True below target - band, False above target + band, otherwise `heating` (also exactly at a limit).
+    True below target - band, False above target + band, otherwise `heating` (also
+    exactly at a limit).
     """
     ### BEGIN SOLUTION
     if temperature < target - band:
@@ -410,10 +410,14 @@ def update_belief(belief, percept):
     """What the agent believes after a percept.
 
     belief: a list of rows, each a list of the marks "?", "#", "o", ".".
-    percept: {"position": [row, column], "dirty": bool, "free": list of directions}; DIRECTIONS gives (rows, columns) for each direction.
-    Returns the belief with these changes (you may change the grid that came in, or a copy):
-    the own cell becomes "."; a neighbour in a free direction becomes "o" if it was "?", and keeps its mark otherwise;
-    a neighbour in any other direction becomes "#"; neighbours outside the grid are left out. All other cells keep their marks.
+    percept: {"position": [row, column], "dirty": bool, "free": list of directions};
+    DIRECTIONS gives (rows, columns) for each direction.
+    Returns the belief with these changes (you may change the grid that came in, or a
+    copy):
+    the own cell becomes "."; a neighbour in a free direction becomes "o" if it was "?",
+    and keeps its mark otherwise;
+    a neighbour in any other direction becomes "#"; neighbours outside the grid are left
+    out. All other cells keep their marks.
     """
     ### BEGIN SOLUTION
     row, column = percept["position"]
@@ -433,7 +437,7 @@ def update_belief(belief, percept):
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-belief", "points": 2}
 with check(
     "lab02-belief",
-    hint="Go through DIRECTIONS. First skip cells outside the grid (a negative index would wrap around!).",
+    hint="Go through DIRECTIONS. Skip cells outside the grid: index -1 wraps around.",
 ) as expect:
     blank = [["?"] * 3 for _ in range(2)]
     after = update_belief(blank, {"position": [0, 0], "dirty": False, "free": ["east"]})
@@ -450,7 +454,7 @@ with check(
 # ### Exercise 3 · Explore
 #
 # With a belief the robot can do better than walk anywhere: it goes to the **nearest open cell that it has not visited**, over cells that it knows. "Nearest"
-# calls for **breadth-first search** (BFS): look at all cells one step away, then two steps away, and so on, until an `"o"` turns up.
+# calls for **breadth-first search** (BFS): look at all cells one step away, then two steps away, and so on, until an `"o"` turns up. (The check lets the whole agent run, so it needs exercise 2 as well.)
 
 # %% [markdown]
 # BFS lives on a queue: take from the left, append to the right. Cells that were found first are looked at first. `deque` is Python's queue:
@@ -475,9 +479,12 @@ print(queue.popleft(), "| still waiting:", list(queue))
 def next_move(belief, position):
     """The first step of a shortest way to an open, unvisited cell.
 
-    belief: a list of rows of marks, as in `update_belief`.  position: [row, column] of a cell marked ".".
-    The way leads in the four DIRECTIONS over cells marked "." and ends at one marked "o"; "#" and "?" cannot be entered.
-    Returns a direction, such as "east", or None if no such cell can be reached. The belief is not changed.
+    belief: a list of rows of marks, as in `update_belief`.  position: [row, column] of
+    a cell marked ".".
+    The way leads in the four DIRECTIONS over cells marked "." and ends at one marked
+    "o"; "#" and "?" cannot be entered.
+    Returns a direction, such as "east", or None if no such cell can be reached. The
+    belief is not changed.
     """
     ### BEGIN SOLUTION
     queue, seen = deque([(tuple(position), None)]), {tuple(position)}
@@ -540,7 +547,7 @@ def compare_vacuums():
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-explore", "points": 2}
 with check(
     "lab02-explore",
-    hint="Queue items (cell, first direction). Keep a set of the cells already queued, or the search never ends.",
+    hint="Queue (cell, first direction). Keep a set of cells already queued.",
 ) as expect:
     small = [[".", ".", "o"], ["o", "#", "?"]]
     expect.equal(next_move(small, [0, 1]), "east", "the example, from [0, 1]")
@@ -559,7 +566,7 @@ with check(
     compare_vacuums()
 
 # %% [markdown]
-# How to read it. Watch the question marks go: each percept turns some of them into knowledge. The blue line rises steadily, because no step is spent on
+# How to read it. Watch the question marks go: each percept turns some of them into knowledge. The solid line rises steadily, because no step is spent on
 # finding out again what was known before, and then it stays flat: the agent *knows* that it is done.
 #
 # The three other lines show how much luck the reflex agent has. Same sensors, same actions, same house. The difference is memory.
@@ -572,18 +579,26 @@ with check(
 
 # %%
 PLACES = {
-    "Station": (0.8, 4.8), "Museum": (2.4, 5.6), "Quay": (2.2, 3.6), "Mill": (0.6, 3.2), "Library": (4.0, 6.2),
-    "Market": (3.9, 4.0), "Steps": (4.7, 3.2), "University": (5.2, 5.4), "Stadium": (7.0, 5.8), "Tower": (6.9, 4.2),
-    "Millgate": (0.7, 2.2), "Zoo": (0.6, 0.8), "Park": (2.0, 1.4), "Brewery": (3.2, 0.5), "Castle": (4.6, 1.4),
-    "Garden": (5.8, 0.5), "Theatre": (6.8, 2.5), "School": (8.2, 1.8), "Airport": (9.2, 4.6),
+    "Station": (0.8, 4.8), "Museum": (2.4, 5.6), "Quay": (2.2, 3.6),
+    "Mill": (0.6, 3.2), "Library": (4.0, 6.2), "Market": (3.9, 4.0),
+    "Steps": (4.7, 3.2), "University": (5.2, 5.4), "Stadium": (7.0, 5.8),
+    "Tower": (6.9, 4.2), "Millgate": (0.7, 2.2), "Zoo": (0.6, 0.8),
+    "Park": (2.0, 1.4), "Brewery": (3.2, 0.5), "Castle": (4.6, 1.4),
+    "Garden": (5.8, 0.5), "Theatre": (6.8, 2.5), "School": (8.2, 1.8),
+    "Airport": (9.2, 4.6),
 }  # fmt: skip
 LENGTHS = {
-    "Station": {"Museum": 2.0, "Quay": 2.0, "Mill": 1.7}, "Museum": {"Library": 1.8, "Quay": 2.1, "Market": 2.4},
-    "Quay": {"Market": 1.9, "Mill": 1.8}, "Library": {"University": 1.6}, "Market": {"University": 2.1, "Steps": 1.3, "Tower": 3.3},
-    "University": {"Stadium": 2.0, "Tower": 2.3}, "Stadium": {"Tower": 1.8, "Airport": 2.8}, "Tower": {"Theatre": 1.8, "Airport": 2.6},
-    "Mill": {"Millgate": 1.2}, "Millgate": {"Zoo": 1.6, "Park": 1.7}, "Zoo": {"Park": 1.7, "Brewery": 2.8}, "Park": {"Brewery": 1.7, "Castle": 3.1},
-    "Brewery": {"Castle": 1.9}, "Castle": {"Garden": 1.7, "Theatre": 2.8}, "Garden": {"Theatre": 2.6, "School": 3.0},
-    "Theatre": {"School": 1.8},
+    "Station": {"Museum": 2.0, "Quay": 2.0, "Mill": 1.7},
+    "Museum": {"Library": 1.8, "Quay": 2.1, "Market": 2.4},
+    "Quay": {"Market": 1.9, "Mill": 1.8}, "Library": {"University": 1.6},
+    "Market": {"University": 2.1, "Steps": 1.3, "Tower": 3.3},
+    "University": {"Stadium": 2.0, "Tower": 2.3},
+    "Stadium": {"Tower": 1.8, "Airport": 2.8},
+    "Tower": {"Theatre": 1.8, "Airport": 2.6}, "Mill": {"Millgate": 1.2},
+    "Millgate": {"Zoo": 1.6, "Park": 1.7}, "Zoo": {"Park": 1.7, "Brewery": 2.8},
+    "Park": {"Brewery": 1.7, "Castle": 3.1}, "Brewery": {"Castle": 1.9},
+    "Castle": {"Garden": 1.7, "Theatre": 2.8},
+    "Garden": {"Theatre": 2.6, "School": 3.0}, "Theatre": {"School": 1.8},
 }  # fmt: skip
 
 # %% [markdown]
@@ -602,8 +617,9 @@ def draw_map(title, path=(), order=()):
     """Draw the town, a path, and the expanded places with their numbers."""
     fig, ax = plt.subplots(figsize=(7, 4.6))
     ax.axhspan(2.68, 3.02, color="#dbeaf5")
-    for a, b in ((a, b) for a in ROADS for b in ROADS[a]):
-        ax.plot(*zip(PLACES[a], PLACES[b], strict=True), color="#9aa5af", linewidth=1)
+    for start, end in ((p, near) for p in ROADS for near in ROADS[p]):
+        ends = zip(PLACES[start], PLACES[end], strict=True)
+        ax.plot(*ends, color="#9aa5af", linewidth=1)
     if path:
         ax.plot(*zip(*map(PLACES.get, path), strict=True), color="#B35900", linewidth=5)
     for name, at in PLACES.items():
@@ -720,7 +736,7 @@ print(heapq.heappop(frontier), "comes out first; then", heapq.heappop(frontier))
 
 # %% [markdown]
 # The estimate $h$ is called a **heuristic**. If it never overestimates, it is **admissible**, and A\* still finds a shortest way. The straight line is such an estimate: no road is shorter than
-# the straight line between its ends. Is that true of our map? Do not believe it, test it:
+# the straight line between its ends. Is that true of our map? Do not believe it, test it (the ratio must never fall below 1):
 
 # %% tags=["nbval-check-output"]
 slack = {
@@ -728,9 +744,7 @@ slack = {
     for a in ROADS
     for b, km in ROADS[a].items()
 }
-print(
-    f"road length / straight line: from {min(slack.values()):.2f} to {max(slack.values()):.2f}, so the straight line never overestimates"
-)
+print(f"road length / straight line: {min(slack.values()):.2f} or more")
 
 # %% [markdown]
 # ### Exercise 4 · A\*
@@ -746,32 +760,31 @@ print(
 def estimates(places, goal):
     """The straight-line distance to the goal, for every place.
 
-    places: {name: (x, y)} in km.  goal: a name.  Returns {name: km}, with 0.0 for the goal itself.
+    places: {name: (x, y)} in km.  goal: a name.  Returns {name: km}, with 0.0 for the
+    goal itself.
     """
     ### BEGIN SOLUTION
-    return {
-        name: math.dist(position, places[goal]) for name, position in places.items()
-    }
+    return {name: math.dist(at, places[goal]) for name, at in places.items()}
     ### END SOLUTION
 
 
 def a_star(roads, start, goal, estimate):
     """A* search.
 
-    roads: {place: {neighbour: km}}, with an entry for every place.  start, goal: places.
-    estimate: {place: km still to go}; never too high, and it falls by no more than the length of the road from one place to the next.
+    roads: {place: {neighbour: km}}, with an entry for every place.
+    start, goal: places.
+    estimate: {place: km still to go}; never too high, and it falls by no more than the
+    length of the road from one place to the next.
     Returns None if there is no way, and otherwise a dict:
     "path": list of places from start to goal, a shortest way;  "km": its length;
-    "order": list of the expanded places, in the order of expansion, each once. To expand a place is to look at its roads;
-    the search ends when the goal comes out of the frontier, so the goal is not expanded. From a place to itself: order is [].
+    "order": list of the expanded places, in the order of expansion, each once.
+    To expand a place is to look at its roads. The search ends when the goal comes
+    out of the frontier, so the goal is not expanded. From a place to itself the
+    order is [].
     """
     ### BEGIN SOLUTION
-    frontier, km, came_from, order = (
-        [(estimate[start], start)],
-        {start: 0.0},
-        {start: None},
-        [],
-    )
+    frontier = [(estimate[start], start)]
+    km, came_from, order = {start: 0.0}, {start: None}, []
     while frontier:
         _, place = heapq.heappop(frontier)
         if place == goal:
@@ -780,11 +793,10 @@ def a_star(roads, start, goal, estimate):
             continue
         order.append(place)
         for neighbour, road in roads[place].items():
-            if km[place] + road < km.get(neighbour, math.inf):
-                km[neighbour], came_from[neighbour] = km[place] + road, place
-                heapq.heappush(
-                    frontier, (km[neighbour] + estimate[neighbour], neighbour)
-                )
+            g = km[place] + road
+            if g < km.get(neighbour, math.inf):
+                km[neighbour], came_from[neighbour] = g, place
+                heapq.heappush(frontier, (g + estimate[neighbour], neighbour))
     return None
     ### END SOLUTION
 
@@ -937,8 +949,10 @@ print(
 def choose_arm(means, epsilon, rng):
     """Epsilon-greedy choice.
 
-    means: list of floats, the mean reward of each arm so far.  epsilon: float from 0 to 1.  rng: a numpy Generator, the only source of randomness.
-    Returns an int, the index of an arm: with probability epsilon any arm, all equally likely (the best one too);
+    means: list of floats, the mean reward of each arm so far.  epsilon: float from 0 to
+    1.  rng: a numpy Generator, the only source of randomness.
+    Returns an int, the index of an arm: with probability epsilon any arm, all equally
+    likely (the best one too);
     otherwise an arm with the highest mean (any of them, if several share it).
     """
     ### BEGIN SOLUTION
@@ -951,9 +965,11 @@ def choose_arm(means, epsilon, rng):
 def learn(counts, means, arm, reward):
     """Take one reward into account.
 
-    counts: list of ints, how often each arm was pulled before.  means: list of floats, the mean of each arm's rewards; 0.0 for an arm never pulled.
+    counts: list of ints, how often each arm was pulled before.  means: list of floats,
+    the mean of each arm's rewards; 0.0 for an arm never pulled.
     arm: int, the arm that was pulled.  reward: float.
-    Returns (counts, means) with the reward included. You may change the lists that came in, or copies.
+    Returns (counts, means) with the reward included. You may change the lists that came
+    in, or copies.
     """
     ### BEGIN SOLUTION
     counts[arm] += 1
@@ -1000,6 +1016,7 @@ def compare_bandits(rounds=2000, runs=20):
             regrets.append(readers.regret)
         curves[name] = np.mean(regrets, axis=0)
         print(f"{name:12} simulated regret: {curves[name][-1]:.0f} clicks")
+    curves = dict(reversed(curves.items()))
     draw(curves, "Regret, simulated", "simulated readers", "clicks lost (simulated)")
     regret = f"regret {curves[name][-1]:.0f} clicks in {rounds} simulated readers"
     note("recommender", "learning", regret, agent.means, rounds * runs / seconds)
@@ -1037,6 +1054,8 @@ with check("lab02-bandit", hint="Raise the count before you divide by it.") as e
 #
 # Where does a small language model (SLM) belong in an agent? It can be the **policy**: percept in, action out. Let it run the thermostat. In lab 01 you read a decision from a model by `score`:
 # the log-probability of each allowed answer. For an agent that is exactly right, because **it can choose legal actions only**.
+#
+# (The remarks below fit the model that came with the course. A bigger one will differ, and that is worth trying at the end.)
 
 
 # %%
@@ -1049,14 +1068,11 @@ memory_before = memory_mb()
 
 # %%
 model = labkit.load()
-print(
-    model.complete(
-        "It is boiling in here. Should the heater be on or off?", max_tokens=40
-    )
-)
+question = "It is boiling in here. Should the heater be on or off?"
+print(model.complete(question, max_tokens=40))
 
 # %% [markdown]
-# Friendly prose, but a heater has no input for prose. Now the same model by score. The prompt says what it decides and shows three solved examples; a prompt like that is called
+# Prose, but a heater has no input for prose. Now the same model by score. The prompt says what it decides and shows three solved examples; a prompt like that is called
 # **few-shot**. The choices are the answers that we allow.
 
 # %%
@@ -1064,29 +1080,33 @@ EXAMPLES = ["My hands are frozen.", "My face is burning.", "My room is lovely."]
 
 
 def few_shot(answers):
-    """A prompt for the thermostat: what to answer, and one solved example for each answer."""
-    messages = [
-        system(
-            f"You control the thermostat. Answer with one word: {answers[0]}, {answers[1]} or {answers[2]}."
-        )
-    ]
+    """A prompt for the thermostat, with one solved example for each of three answers."""
+    a, b, c = answers
+    task = f"You control the thermostat. Answer with one word: {a}, {b} or {c}."
+    messages = [system(task)]
     for sentence, answer in zip(EXAMPLES, answers, strict=True):
         messages += [user(sentence), assistant(answer)]
     return messages
 
 
 def scores_of(messages, text, choices):
-    """{choice: log-probability} as the model's answer to a text, after the messages of a prompt."""
+    """{choice: log-probability} as the answer to a text, after a prompt's messages."""
     return {s.choice: s.logprob for s in model.score([*messages, user(text)], choices)}
 
 
 # %%
 ACTIONS = ["heat", "cool", "off"]
-print(scores_of(few_shot(ACTIONS), "It is boiling in here.", ACTIONS))
+
+
+def rounded(scores):
+    """The same scores with one decimal, for reading."""
+    return {choice: round(score, 1) for choice, score in scores.items()}
+
+
+print(rounded(scores_of(few_shot(ACTIONS), "It is boiling in here.", ACTIONS)))
 memory_slm = memory_mb() - memory_before
-print(
-    f"loading the model and asking it raised the memory of this process by {memory_slm:.0f} MB"
-)
+print(f"the model raised the memory of this process by {memory_slm:.0f} MB")
+
 
 # %% [markdown]
 # ### First contest: numbers
@@ -1096,6 +1116,7 @@ print(
 
 # %%
 def rule(degrees):
+    """What a person feels at a temperature in °C."""
     return "cold" if degrees < 19 else "hot" if degrees > 21 else "fine"
 
 
@@ -1104,9 +1125,8 @@ def ask_number(wording, degrees):
     messages = few_shot(["cold", "hot", "fine"])[:1]
     for example, answer in ((14, "cold"), (26, "hot"), (20, "fine")):
         messages += [user(wording.format(example)), assistant(answer)]
-    return model.score(
-        [*messages, user(wording.format(degrees))], ["cold", "hot", "fine"]
-    )[0].choice
+    messages.append(user(wording.format(degrees)))
+    return model.choose(messages, ["cold", "hot", "fine"])
 
 
 # %%
@@ -1148,20 +1168,27 @@ print(f"one SLM decision took {slm_s / rule_s:,.0f} times as long as one of the 
 # %%
 SAID = {
     "cold": [
-        "My teeth are chattering.", "There is an icy draught under the door.", "I put on gloves to type.", "The floor is like ice under my feet.",
-        "Could we have a fire in the fireplace?", "I cannot feel my toes.", "The water in my glass has frozen.", "I keep my scarf on in bed.",
+        "My teeth are chattering.", "There is an icy draught under the door.",
+        "I put on gloves to type.", "The floor is like ice under my feet.",
+        "Could we have a fire in the fireplace?", "I cannot feel my toes.",
+        "The water in my glass has frozen.", "I keep my scarf on in bed.",
     ],
     "hot": [
-        "I am burning up.", "It is like the tropics in here.", "My face is red and I am dripping.", "Somebody open a window, I am baking.",
-        "The candles are going soft.", "It is worse than the desert.", "I had to take my jumper off.", "I want ice water and a cold shower.",
+        "I am burning up.", "It is like the tropics in here.",
+        "My face is red and I am dripping.", "Somebody open a window, I am baking.",
+        "The candles are going soft.", "It is worse than the desert.",
+        "I had to take my jumper off.", "I want ice water and a cold shower.",
     ],
     "fine": [
-        "This feels wonderful.", "We are happy with the room.", "Just right for reading.", "Perfect, thank you.",
-        "I would not change a thing.", "Not too cold, not too hot.", "What a cosy evening.", "All good.",
+        "This feels wonderful.", "We are happy with the room.",
+        "Just right for reading.", "Perfect, thank you.",
+        "I would not change a thing.", "Not too cold, not too hot.",
+        "What a cosy evening.", "All good.",
     ],
 }  # fmt: skip
 SENTENCES = [(sentence, feeling) for feeling, said in SAID.items() for sentence in said]
 ACTION_FOR = {"cold": "heat", "hot": "cool", "fine": "off"}
+
 
 # %% [markdown]
 # A rule for words is a list of keywords. This one is generous for one line:
@@ -1175,35 +1202,41 @@ KEYWORDS = {
 
 
 def keyword_rule(sentence):
-    return next(
-        (
-            feeling
-            for feeling, words in KEYWORDS.items()
-            if any(w in sentence.lower() for w in words)
-        ),
-        "fine",
-    )
+    """The first feeling with a keyword in the sentence, otherwise "fine"."""
+    for feeling, words in KEYWORDS.items():
+        if any(word in sentence.lower() for word in words):
+            return feeling
+    return "fine"
 
 
 # %% tags=["nbval-check-output"]
-hits = {"keyword rule": sum(keyword_rule(s) == feeling for s, feeling in SENTENCES)}
-print(
-    f"keyword rule: {hits['keyword rule']} of {len(SENTENCES)} right; a blind guess: {len(SENTENCES) // 3}"
-)
-print("missed:", [s for s, feeling in SENTENCES if keyword_rule(s) != feeling])
+missed = [said for said, feeling in SENTENCES if keyword_rule(said) != feeling]
+hits = {"keyword rule": len(SENTENCES) - len(missed)}
+print(f"right: {hits['keyword rule']} of {len(SENTENCES)}; a blind guess gets 8")
+print("missed:", *missed, sep="\n  ")
+
 
 # %% [markdown]
 # Every miss wants one more keyword, and some keywords do harm ("ice water", "not too cold"). Now the model, first with the actions themselves as answers:
 
+
 # %%
-as_actions = [scores_of(few_shot(ACTIONS), s, ACTIONS) for s, _ in SENTENCES]
-picked = [max(scores, key=scores.get) for scores in as_actions]
-hits["heat/cool/off"] = sum(
-    p == ACTION_FOR[feeling] for p, (_, feeling) in zip(picked, SENTENCES, strict=True)
-)
-print(
-    f"heat/cool/off: {hits['SLM: heat/cool/off']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}"
-)
+def recount(name, scored, answer_for):
+    """Take the best choices; count the right ones. Returns the wrong ones."""
+    picked = [max(scores, key=scores.get) for scores in scored]
+    right = [answer_for[feeling] for _, feeling in SENTENCES]
+    hits[name] = sum(p == r for p, r in zip(picked, right, strict=True))
+    print(
+        f"{name}: {hits[name]} of {len(picked)} right, picked {dict(Counter(picked))}"
+    )
+    trios = zip(SENTENCES, picked, right, strict=True)
+    return [f"{said} -> {p}" for (said, _), p, r in trios if p != r]
+
+
+# %%
+as_actions = [scores_of(few_shot(ACTIONS), said, ACTIONS) for said, _ in SENTENCES]
+wrong = recount("heat/cool/off", as_actions, ACTION_FOR)
+
 
 # %% [markdown]
 # That is hardly better than guessing. Look at what it picked: mostly one and the same word, whatever was said.
@@ -1214,14 +1247,10 @@ print(
 
 # %%
 FEELINGS = ["cold", "hot", "fine"]
-as_feelings = [scores_of(few_shot(FEELINGS), s, FEELINGS) for s, _ in SENTENCES]
-picked = [max(scores, key=scores.get) for scores in as_feelings]
-hits["SLM: cold/hot/fine"] = sum(
-    p == feeling for p, (_, feeling) in zip(picked, SENTENCES, strict=True)
-)
-print(
-    f"cold/hot/fine: {hits['SLM: cold/hot/fine']} of {len(SENTENCES)} right; the model picked {dict(Counter(picked))}"
-)
+SAME = {feeling: feeling for feeling in FEELINGS}
+as_feelings = [scores_of(few_shot(FEELINGS), said, FEELINGS) for said, _ in SENTENCES]
+wrong = recount("cold/hot/fine", as_feelings, SAME)
+
 
 # %% [markdown]
 # Better, but one word still wins far too often. A model has favourites before it has read anything: a word that is frequent, or that stood in the last example. How strong is that pull?
@@ -1238,8 +1267,7 @@ def measure(answers):
 
 baselines = measure(FEELINGS)
 for sentence, scores in zip(NEUTRAL, baselines, strict=True):
-    rounded = {choice: round(score, 1) for choice, score in scores.items()}
-    print(f"{sentence:18}", rounded)
+    print(f"{sentence:18}", rounded(scores))
 
 
 # %% [markdown]
@@ -1259,8 +1287,10 @@ for sentence, scores in zip(NEUTRAL, baselines, strict=True):
 def calibrate(scores, baselines):
     """Probabilities of the choices, freed from the model's bias.
 
-    scores: {choice: log-probability}.  baselines: a list, at least one long, of such dicts with the same choices (in any order).
-    Returns {choice: probability}: the softmax over the choices of (score - mean baseline score of that choice). The values sum to 1.
+    scores: {choice: log-probability}.  baselines: a list, at least one long, of such
+    dicts with the same choices (in any order).
+    Returns {choice: probability}: the softmax over the choices of (score - mean
+    baseline score of that choice). The values sum to 1.
     """
     ### BEGIN SOLUTION
     choices = list(scores)
@@ -1279,19 +1309,9 @@ def draw_hits(hits):
     ax.axvline(len(SENTENCES) / 3, color="#1f2933", linestyle="--", label="blind guess")
     ax.set(xlabel=f"right, of {len(SENTENCES)} sentences", xlim=(0, len(SENTENCES)))
     ax.invert_yaxis()
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     told = "; ".join(f"{name} {n}" for name, n in hits.items())
     show(fig, alt=f"Right answers of {len(SENTENCES)}: {told}.")
-
-
-def recount(name, raw, bias, answer_for):
-    """Count the right answers after calibration; print what was picked."""
-    calibrated = [calibrate(scores, bias) for scores in raw]
-    best = [max(probabilities, key=probabilities.get) for probabilities in calibrated]
-    pairs = list(zip(best, SENTENCES, strict=True))
-    hits[name] = sum(b == answer_for[feeling] for b, (_, feeling) in pairs)
-    print(f"{name}: picked {dict(Counter(best))}")
-    return [f"{s} -> {b}" for b, (s, feeling) in pairs if b != answer_for[feeling]]
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-calibrate", "points": 2}
@@ -1302,15 +1322,17 @@ with check("lab02-calibrate", hint="Look up by choice, not by position.") as exp
     large = {"a": -900.0, "b": -901.0, "c": -902.0}
     got = calibrate(large, [{"c": -2.0, "b": -1.0, "a": 0.0}])
     expect.close([got[c] for c in "abc"], [1 / 3] * 3, "large scores, another order")
-    same, bias = {f: f for f in FEELINGS}, measure(ACTIONS)
-    recount("heat/cool/off, calibrated", as_actions, bias, ACTION_FOR)
-    wrong = recount("cold/hot/fine, calibrated", as_feelings, baselines, same)
+    bias = measure(ACTIONS)
+    fair = [calibrate(scores, bias) for scores in as_actions]
+    recount("heat/cool/off, calibrated", fair, ACTION_FOR)
+    fair = [calibrate(scores, baselines) for scores in as_feelings]
+    wrong = recount("cold/hot/fine, calibrated", fair, SAME)
     print("still wrong:", *wrong, sep="\n  ")
     draw_hits(hits)
 
 
 # %% [markdown]
-# How to read it. Nothing was trained. The model, its file and the sentences are the same in all blue bars. Asking for the right *word* and subtracting the *bias* made the difference.
+# How to read it. Nothing was trained. The model, its file and the sentences are the same in the four lower bars. Asking for the right *word* and subtracting the *bias* made the difference.
 #
 # - Where the answers had no meaning for the model, calibration cannot help much: there is nothing underneath the bias.
 # - Where they had, it brings out what the model knew all along. Now the SLM understands sentences that no keyword list foresaw.
@@ -1324,16 +1346,18 @@ with check("lab02-calibrate", hint="Look up by choice, not by position.") as exp
 #
 # Put it together: the SLM perceives, a table acts. Sentence in, action out. `decide("I am freezing.", …)` should give `"heat"` if, after calibration, "cold" is the most probable word.
 #
-# The model comes in as an argument. So the check can pass a **scripted** model, with fixed scores instead of a real one: a grade should measure your code and not the model's mood.
+# It builds on exercise 6. The model comes in as an argument. So the check can pass a **scripted** model, with fixed scores instead of a real one: a grade should measure your code and not the model's mood.
 
 
 # %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "decide"}
 def decide(sentence, model, baselines):
     """The action for what a person said.
 
-    sentence: str.  model: has score(messages, choices), which returns a list of items with .choice and .logprob.
+    sentence: str.  model: has score(messages, choices), which returns a list of items
+    with .choice and .logprob.
     baselines: a list of {feeling: log-probability}, as `calibrate` takes them.
-    Scores the three FEELINGS once, after the messages few_shot(FEELINGS) and the sentence as a user message; calibrates;
+    Scores the three FEELINGS once, after the messages few_shot(FEELINGS) and the
+    sentence as a user message; calibrates;
     returns ACTION_FOR the most probable feeling: "heat", "cool" or "off".
     """
     ### BEGIN SOLUTION
@@ -1349,88 +1373,68 @@ def decide(sentence, model, baselines):
 
 # %%
 class TalkingRoom:
-    """A simulated room. The person says one of the sentences in SAID, by how warm it is."""
+    """A simulated room. The person says a sentence of SAID, by how warm it is."""
 
-    def __init__(self, seed=0):
-        self.temperature, self.temperatures, self.rng = (
-            20.0,
-            [],
-            np.random.default_rng(seed),
-        )
+    def __init__(self):
+        self.temperature, self.temperatures = 20.0, []
+        self.rng = np.random.default_rng(0)
 
     def percept(self):
-        feeling = rule(self.temperature)
-        return str(self.rng.choice(SAID[feeling]))
+        return str(self.rng.choice(SAID[rule(self.temperature)]))
 
     def act(self, action):
         outside = 18 - 14 * math.cos(2 * math.pi * len(self.temperatures) / 36)
-        self.temperature += {"heat": 2.0, "cool": -2.0, "off": 0.0}[action] + 0.1 * (
-            outside - self.temperature
-        )
+        self.temperature += 0.1 * (outside - self.temperature)
+        self.temperature += {"heat": 2.0, "cool": -2.0, "off": 0.0}[action]
         self.temperatures.append(self.temperature)
 
 
 # %%
 def compare_listeners(agents, steps=36):
     """Let agents keep a talking room comfortable for a simulated day."""
-    fig, ax = plt.subplots(figsize=(8, 3.2))
-    looks = ((":", "#1f2933"), ("-.", "#5b6670"), ("--", "#B35900"), ("-", "#0072B2"))
-    for (name, agent), (style, colour) in zip(agents.items(), looks, strict=True):
-        rooms = TalkingRoom()
-        seconds = run(rooms, agent, steps)
-        share = comfort(rooms.temperatures, 18, 22)
+    curves = {}
+    for name, agent in agents.items():
+        room = TalkingRoom()
+        seconds = run(room, agent, steps)
+        share = comfort(room.temperatures, 18, 22)
         print(f"{name:12} {share:.0%} of the simulated day between 18 and 22 °C")
-        ax.plot(
-            np.arange(steps) * 24 / 36,
-            rooms.temperatures,
-            style,
-            color=colour,
-            label=f"{name}: {share:.0%}",
-        )
-    ax.axhspan(18, 22, color="#9aa5af", alpha=0.25)
-    ax.set(
-        xlabel="simulated hour",
-        ylabel="simulated °C",
-        title="A thermostat that gets sentences (simulated day)",
-    )
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    show(
-        fig,
-        alt="Simulated temperature over a day for "
-        + ", ".join(agents)
-        + ". Grey is the comfort band from 18 to 22 °C.",
-    )
-    success = f"{share:.0%} comfortable (simulated day), {hits['SLM: cold/hot/fine, calibrated']} of {len(SENTENCES)} sentences right"
-    note("SLM thermostat", "reflex, SLM as policy", success, baselines, steps, seconds)
+        curves[name] = room.temperatures
+        if name == "SLM":
+            text = f"{share:.0%} comfortable (simulated)"
+            note(
+                "SLM thermostat", "reflex with an SLM", text, baselines, steps / seconds
+            )
+    axes = "simulated steps of 40 minutes", "simulated °C"
+    draw(curves, "A thermostat that listens, simulated", *axes, band=(18, 22))
+
+
+def scripted(*steps):
+    """A client on a scripted model that gives these answers, in this order."""
+    return Client(ScriptedBackend(steps))
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-decide", "points": 1}
-with check(
-    "lab02-decide",
-    hint="Use the model that came in as an argument, not the notebook's. Score FEELINGS, calibrate, take the best, look up ACTION_FOR.",
-) as expect:
-    even = [dict.fromkeys(FEELINGS, -1.0)]
-    scripted = Client(ScriptedBackend([{"cold": -4.0, "hot": -1.0, "fine": -2.0}]))
-    expect.equal(
-        decide("I am melting.", scripted, even), "cool", "'hot' scores best, no bias"
+with check("lab02-decide", hint="Use the model that came in as an argument.") as expect:
+    scores, even = (
+        {"cold": -4.0, "hot": -1.0, "fine": -2.0},
+        dict.fromkeys(FEELINGS, -1.0),
     )
+    fake = scripted(scores, scores)
+    expect.equal(decide("I am melting.", fake, [even]), "cool", "'hot' wins, no bias")
+    read = fake.backend.requests[0].messages[-1].content
+    expect.equal(read, "I am melting.", "the last message that the model read")
+    bias = [{"cold": -9.0, "hot": -2.0, "fine": -1.0}]
     expect.equal(
-        scripted.backend.requests[0].messages[-1].content,
-        "I am melting.",
-        "the last message that the model read",
+        decide("Brr.", fake, bias), "heat", "'cold' gains most over its baseline"
     )
-    scripted = Client(ScriptedBackend([{"cold": -4.0, "hot": -1.0, "fine": -2.0}]))
-    expect.equal(
-        decide("Brr.", scripted, [{"cold": -9.0, "hot": -2.0, "fine": -1.0}]),
-        "heat",
-        "'cold' gains most over its baseline",
-    )
-    compare_listeners({
-        "always off": lambda sentence: "off",
-        "perfect ear": lambda sentence: ACTION_FOR[dict(SENTENCES)[sentence]],
-        "keyword rule": lambda sentence: ACTION_FOR[keyword_rule(sentence)],
-        "SLM": lambda sentence: decide(sentence, model, baselines),
-    })  # fmt: skip
+    listeners = {
+        "SLM": lambda said: decide(said, model, baselines),
+        "keyword rule": lambda said: ACTION_FOR[keyword_rule(said)],
+        "always off": lambda said: "off",
+        "perfect ear": lambda said: ACTION_FOR[dict(SENTENCES)[said]],
+    }
+    compare_listeners(listeners)
+
 
 # %% [markdown]
 # How to read it. An agent is graded on its world, not on single answers. The "perfect ear" knows the meaning of every sentence; more than that nobody can reach in this room. Follow the line of the SLM: after a wrong
@@ -1465,8 +1469,8 @@ def clock():
 
 
 def calculator(a, operation, b):
-    results = {"plus": a + b, "minus": a - b, "times": a * b}
-    return f"{a} {operation} {b} is {results[operation]}."
+    value = {"plus": a + b, "minus": a - b, "times": a * b}[operation]
+    return f"{a} {operation} {b} is {value}."
 
 
 def weather(town):
@@ -1481,25 +1485,19 @@ def weather(town):
 # %%
 def fields(**properties):
     """A JSON schema of an object in which all fields must be present."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    closed = {"required": list(properties), "additionalProperties": False}
+    return {"type": "object", "properties": properties, **closed}
 
 
 NUMBER = {"type": "integer", "minimum": 0, "maximum": 999}
+OPERATION = {"enum": ["plus", "minus", "times"]}
+CALCULATION = fields(a=NUMBER, operation=OPERATION, b=NUMBER)
 TOOLS = {
     "clock": {"run": clock, "arguments": None},
-    "calculator": {
-        "run": calculator,
-        "arguments": fields(
-            a=NUMBER, operation={"enum": ["plus", "minus", "times"]}, b=NUMBER
-        ),
-    },
+    "calculator": {"run": calculator, "arguments": CALCULATION},
     "weather": {"run": weather, "arguments": fields(town={"enum": list(WEATHER)})},
 }
+
 
 # %% tags=["nbval-check-output"]
 call = {"tool": "calculator", "arguments": {"a": 12, "operation": "times", "b": 7}}
@@ -1510,42 +1508,40 @@ print(TOOLS[call["tool"]]["run"](**call["arguments"]))
 
 # %%
 CHOICES = [*TOOLS, "none"]
+TOOL_EXAMPLES = {
+    "none": "Hello, how are you?",
+    "clock": "Can you tell me the time?",
+    "calculator": "What is 5 plus 3?",
+    "weather": "Is it cold in Oslo?",
+}
 TOOL_PROMPT = [system(f"Choose the tool for the request: {', '.join(TOOLS)} or none.")]
-for example, answer in (
-    ("Hello, how are you?", "none"),
-    ("Can you tell me the time?", "clock"),
-    ("What is 5 plus 3?", "calculator"),
-    ("Is it cold in Oslo?", "weather"),
-):
-    TOOL_PROMPT += [user(example), assistant(answer)]
-print(scores_of(TOOL_PROMPT, "What is 12 times 7?", CHOICES))
+for tool, example in TOOL_EXAMPLES.items():
+    TOOL_PROMPT += [user(example), assistant(tool)]
+print(rounded(scores_of(TOOL_PROMPT, "What is 12 times 7?", CHOICES)))
+
 
 # %% [markdown]
 # The tool names have a bias like all words have. We measure it with the same neutral sentences, for your `calibrate`:
 
 # %%
 tool_baselines = [scores_of(TOOL_PROMPT, s, CHOICES) for s in NEUTRAL]
-print(
-    {
-        choice: round(float(np.mean([b[choice] for b in tool_baselines])), 1)
-        for choice in CHOICES
-    }
-)
+for choice in CHOICES:
+    print(f"{choice:11} {np.mean([scores[choice] for scores in tool_baselines]):6.1f}")
+
 
 # %% [markdown]
 # **Fill in**: a completion that is bound to the tool's schema. The `Completion` reads itself as JSON:
 
 # %%
-filled = model.complete(
-    "What is 12 times 7?", schema=TOOLS["calculator"]["arguments"], max_tokens=60
-)
+filled = model.complete("What is 12 times 7?", schema=CALCULATION, max_tokens=60)
 print("text:", filled.text)
 print("arguments:", filled.json())
+
 
 # %% [markdown]
 # ### Exercise 8 · The agent
 #
-# Now write the agent: choose, fill in, run. Fifteen lines are enough. For the request "What is 12 times 7?" the answer should look like
+# Now write the agent: choose, fill in, run. Fifteen lines are enough. It builds on exercise 6. For the request "What is 12 times 7?" the answer should look like
 #
 # ```
 # {"tool": "calculator", "arguments": {"a": 12, "operation": "times", "b": 7}, "answer": "12 times 7 is 84."}
@@ -1562,15 +1558,22 @@ print("arguments:", filled.json())
 def tool_agent(request, model, tools, baselines):
     """One turn of a tool-using agent.
 
-    request: str.  model: has score(messages, choices) and complete(messages, schema=…, max_tokens=…).
-    tools: {name: {"run": function, "arguments": JSON schema, or None if the function takes no arguments}}.
-    baselines: a list of {choice: log-probability} over the tools' names and "none", as `calibrate` takes them.
+    request: str.
+    model: has score(messages, choices) and complete(messages, schema=…, max_tokens=…).
+    tools: {name: {"run": function, "arguments": JSON schema}}; the schema is None if
+    the function takes no arguments.
+    baselines: a list of {choice: log-probability} over the tools' names and "none", as
+    `calibrate` takes them.
 
-    1. Score the tools' names and "none", once, after TOOL_PROMPT and the request as a user message; calibrate; take the most probable.
-    2. If that is "none", return {"tool": "none", "arguments": {}, "answer": "I have no tool for that."} and ask the model nothing more.
-    3. The arguments are {} for a tool without a schema. Otherwise ask for one completion of the request, bound to the tool's schema
-       (max_tokens=60 is enough), and read it as JSON.
-    4. Run the tool with the arguments by name. Return {"tool": name, "arguments": arguments, "answer": what the tool returned}.
+    1. Score the tools' names and "none", once, after TOOL_PROMPT and the request as a
+       user message; calibrate; take the most probable.
+    2. If that is "none", ask the model nothing more, and return
+       {"tool": "none", "arguments": {}, "answer": "I have no tool for that."}
+    3. The arguments are {} for a tool without a schema. Otherwise ask for one
+       completion of the request, bound to the tool's schema (max_tokens=60 is
+       enough), and read it as JSON.
+    4. Run the tool with the arguments by name. Return
+       {"tool": name, "arguments": arguments, "answer": what the tool returned}
     """
     ### BEGIN SOLUTION
     scored = model.score([*TOOL_PROMPT, user(request)], [*tools, "none"])
@@ -1581,9 +1584,8 @@ def tool_agent(request, model, tools, baselines):
     tool = tools[name]
     arguments = {}
     if tool["arguments"] is not None:
-        arguments = model.complete(
-            request, schema=tool["arguments"], max_tokens=60
-        ).json()
+        filled = model.complete(request, schema=tool["arguments"], max_tokens=60)
+        arguments = filled.json()
     return {"tool": name, "arguments": arguments, "answer": tool["run"](**arguments)}
     ### END SOLUTION
 
@@ -1591,99 +1593,71 @@ def tool_agent(request, model, tools, baselines):
 # %% [markdown]
 # Ten requests to try it on, with what a dependable agent would do: the tool, and its arguments. They are not all easy. Some have no right tool, and one asks for a town that the table does not have.
 
+
 # %%
-REQUESTS = [
-    ("How late is it?", "clock", {}),
-    ("What is 12 times 7?", "calculator", {"a": 12, "operation": "times", "b": 7}),
-    (
-        "How much is 90 minus 33?",
-        "calculator",
-        {"a": 90, "operation": "minus", "b": 33},
-    ),
-    ("Will it rain in Oslo?", "weather", {"town": "Oslo"}),
-    ("Good morning!", "none", {}),
-    ("Add 45 and 17.", "calculator", {"a": 45, "operation": "plus", "b": 17}),
-    (
-        "I buy 3 boxes of 8 eggs. How many eggs is that?",
-        "calculator",
-        {"a": 3, "operation": "times", "b": 8},
-    ),
-    ("Is it nice in Madrid?", "none", {}),
-    ("How many days has a week?", "none", {}),
-    ("What is 20 divided by 4?", "none", {}),
-]
+def sum_of(a, operation, b):
+    return "calculator", {"a": a, "operation": operation, "b": b}
 
 
+NONE = ("none", {})
+REQUESTS = {
+    "How late is it?": ("clock", {}),
+    "What is 12 times 7?": sum_of(12, "times", 7),
+    "How much is 90 minus 33?": sum_of(90, "minus", 33),
+    "Will it rain in Oslo?": ("weather", {"town": "Oslo"}),
+    "Good morning!": NONE,
+    "Add 45 and 17.": sum_of(45, "plus", 17),
+    "I buy 3 boxes of 8 eggs. How many eggs is that?": sum_of(3, "times", 8),
+    "Is it nice in Madrid?": NONE,
+    "How many days has a week?": NONE,
+    "What is 20 divided by 4?": NONE,
+}
+
+
+# %%
 def try_agent(agent):
     """Print what an agent makes of the ten requests."""
-    started, right = time.perf_counter(), []
-    for request, tool, arguments in REQUESTS:
+    started, right = time.perf_counter(), 0
+    for request, wanted in REQUESTS.items():
         did = agent(request)
-        right.append((did["tool"], did["arguments"]) == (tool, arguments))
+        good = (did["tool"], did["arguments"]) == wanted
+        right += good
         print(
-            f"{'right' if right[-1] else 'WRONG'}  {request:48} {did['tool']:11} {did['answer']}"
+            f"{'right' if good else 'WRONG'}  {request}  [{did['tool']}]  {did['answer']}"
         )
-    seconds = time.perf_counter() - started
-    print(
-        f"{sum(right)} of {len(right)} as they should be, {seconds / len(right):.2f} s for each request"
-    )
-    note(
-        "tool agent",
-        "reflex, SLM with tools",
-        f"{sum(right)} of {len(right)} requests right",
-        tool_baselines,
-        len(right),
-        seconds,
-    )
+    rate = len(REQUESTS) / (time.perf_counter() - started)
+    success = f"{right} of {len(REQUESTS)} requests right"
+    print(f"{success}, {1 / rate:.2f} s for each")
+    note("tool agent", "SLM with tools", success, tool_baselines, rate)
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-tool-agent", "points": 3}
-with check(
-    "lab02-tool-agent",
-    hint="Follow the four steps of the docstring one by one. Use the arguments `model` and `tools`, not the notebook's names.",
-) as expect:
-    flat = [{"echo": -1.0, "ping": -1.0, "none": -1.0}]
+with check("lab02-tool-agent", hint="Follow the docstring, step by step.") as expect:
+    sing = fields(text={"type": "string", "maxLength": 9}, times=NUMBER)
     kit = {
-        "echo": {
-            "run": lambda text, times: text * times,
-            "arguments": fields(text={"type": "string", "maxLength": 9}, times=NUMBER),
-        },
+        "echo": {"run": lambda text, times: text * times, "arguments": sing},
         "ping": {"run": lambda: "pong", "arguments": None},
     }
-    scripted = Client(
-        ScriptedBackend(
-            [{"echo": -1.0, "ping": -5.0, "none": -2.0}, '{"text": "la", "times": 3}']
-        )
-    )
-    want = {"tool": "echo", "arguments": {"text": "la", "times": 3}, "answer": "lalala"}
+    even = [{"echo": -1.0, "ping": -1.0, "none": -1.0}]
+    call = {"text": "la", "times": 3}
+    fake = scripted({"echo": -1.0, "ping": -5.0, "none": -2.0}, json.dumps(call))
+    want = {"tool": "echo", "arguments": call, "answer": "lalala"}
+    expect.equal(tool_agent("Sing!", fake, kit, even), want, "a tool with arguments")
+    asked = fake.backend.requests
+    read = [request.messages[-1].content for request in asked]
+    expect.equal(read, ["Sing!", "Sing!"], "the last message of both requests")
+    expect.equal(asked[1].schema, sing, "the schema of the completion")
+    fake = scripted({"echo": -5.0, "ping": -1.0, "none": -2.0})
+    want = {"tool": "ping", "arguments": {}, "answer": "pong"}
+    expect.equal(tool_agent("Ping!", fake, kit, even), want, "a tool without arguments")
+    fake = scripted({"echo": -2.0, "ping": -1.0, "none": -3.0})
+    bias = [{"echo": -1.0, "ping": -1.0, "none": -9.0}]
+    want = {"tool": "none", "arguments": {}, "answer": "I have no tool for that."}
     expect.equal(
-        tool_agent("Sing, please.", scripted, kit, flat), want, "a tool with arguments"
-    )
-    asked = scripted.backend.requests
-    expect.equal(
-        [r.messages[-1].content for r in asked],
-        ["Sing, please."] * 2,
-        "the last message of both requests to the model",
-    )
-    expect.equal(
-        asked[1].schema, kit["echo"]["arguments"], "the schema of the completion"
-    )
-    scripted = Client(ScriptedBackend([{"echo": -5.0, "ping": -1.0, "none": -2.0}]))
-    expect.equal(
-        tool_agent("Ping!", scripted, kit, flat),
-        {"tool": "ping", "arguments": {}, "answer": "pong"},
-        "a tool without arguments",
-    )
-    scripted = Client(ScriptedBackend([{"echo": -2.0, "ping": -1.0, "none": -3.0}]))
-    got = tool_agent(
-        "Hello!", scripted, kit, [{"echo": -1.0, "ping": -1.0, "none": -9.0}]
-    )
-    expect.equal(
-        got,
-        {"tool": "none", "arguments": {}, "answer": "I have no tool for that."},
-        "'none' wins after calibration",
+        tool_agent("Hello!", fake, kit, bias), want, "'none' wins by calibration"
     )
     try_agent(lambda request: tool_agent(request, model, TOOLS, tool_baselines))
+
 
 # %% [markdown]
 # How to read it. Every line ran. No call had a wrong form, because it could not: the choice is one of four words, the arguments match the schema. What is wrong is wrong in *content*, and it looks
@@ -1698,19 +1672,21 @@ with check(
 # %% [markdown]
 # ## 8 · The kinds compared
 #
-# All rows come from this run, on this machine. A row is missing while its exercise is not solved. "Remembers" is what the agent itself keeps between decisions, as JSON; the model's weights come on top for the last two.
+# All rows come from this run, on this machine. A row is missing while its exercise is not solved. "Remembers" is what the agent itself keeps between decisions, as JSON (2 B is an empty list); the model's weights come on top for the last two.
 
 # %%
-print(f"{'agent':15} {'kind':23} {'remembers':>10} {'decisions/s':>12}  success")
+print(f"{'agent':15} {'kind':19} {'remembers':>9} {'decisions/s':>12}  success")
 for agent, (kind, success, memory, rate) in results.items():
-    print(f"{agent:15} {kind:23} {memory:>10} {rate:>12,.1f}  {success}")
-print(
-    f"\nThe SLM's weights and caches: about {memory_slm:.0f} MB more in this process."
-)
-print(
-    "Deciding once a minute takes so many seconds of a day (computed from the rates above):"
-)
-print(", ".join(f"{agent} {1440 / rate:.3g}" for agent, (*_, rate) in results.items()))
+    print(f"{agent:15} {kind:19} {memory:>9} {rate:>12,.1f}  {success}")
+print(f"\nWith the SLM, this process needs {memory_slm:.0f} MB more.")
+
+
+# %% [markdown]
+# What would one decision a minute cost, in seconds of computing for a whole day? This is computed from the rates above, for 1,440 decisions:
+
+# %%
+for agent, (*_, rate) in results.items():
+    print(f"{agent:15} {1440 / rate:12,.4f} s a day")
 
 # %% [markdown]
 # How to read it, with the three questions of section 1:

@@ -53,7 +53,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     process.terminate()
     assert process.wait(30) == 0
     process.stdout.close()
-    with pytest.raises(OSError):  # and JupyterLab ended with it
+    with pytest.raises(OSError, match="refused"):  # and JupyterLab ended with it
         urllib.request.urlopen(found[0].partition("/lab/")[0] + "/api", timeout=2)
 
 
