@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import labkit
-from labkit import models
+from labkit import data, models
 from labkit.bench import bfcl
 from labkit.bench.figures import Figure, median
 from labkit.client import Client
@@ -94,11 +94,9 @@ def own_cases() -> list[bfcl.Case]:
     """The 40 cases of this course.
 
     Raises:
-        ConfigError: The course's ``data`` folder is not beside the package.
+        LabError: The file is not there.
     """
-    path = Path(__file__).parents[2] / "data" / "tools" / "cases.jsonl"
-    if not path.is_file():
-        raise ConfigError(f"{path} is not there.", "Run this from a checkout of the course.")
+    path = data.path("tools/cases.jsonl")
     return [
         bfcl.Case(
             c["id"],

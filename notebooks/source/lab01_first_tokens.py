@@ -42,11 +42,11 @@
 # **How a lab works.** Run the cells from top to bottom with Shift+Enter. There are seven exercises: you write the body of a function, and
 # the cell below checks it at once. A check that fails tells you what it expected and gives a hint. Try as often as you like.
 #
-# **At the end** save, then run `labkit check lab01` in a terminal: it runs the whole notebook afresh and adds up the points. With `--judge` it tries
-# further cases; `labkit progress` shows what has passed so far. A person grades the written question.
+# **At the end** save, then run `labkit check lab01` in a terminal: it runs the whole notebook afresh and adds up the points (with `--judge`, on hidden
+# cases). `labkit progress` shows what has passed so far. A person grades the written question.
 #
-# If something is broken beyond repair, `labkit reset lab01` lays a fresh copy beside yours. Check that one with
-# `labkit check lab01 --notebook work/lab01_first_tokens.fresh-1.ipynb` (or whatever its name is).
+# If something is broken beyond repair, `labkit reset lab01` lays a fresh copy beside yours; for that one it is
+# `labkit check lab01 --notebook work/lab01_first_tokens.fresh-1.ipynb`.
 
 # %% [markdown]
 # ## 1 · The first answer
@@ -100,8 +100,8 @@ for chunk in model.stream(question, max_tokens=60):
 #
 # A **small language model (SLM)** is a language model that fits on a consumer device and answers one user quickly enough.
 # A common line is drawn at about 10 billion parameters (the numbers learnt in training, also called *weights*); it moves as devices grow.
-# Ours, SmolLM2-135M-Instruct, has 135 million. (*Instruct*: trained further to follow instructions in a chat.) That is tiny
-# even for an SLM, so every lab runs on any laptop, and you see the mistakes that bigger models only hide better.
+# Ours, SmolLM2-135M-Instruct, has 135 million. (*Instruct*: trained further to follow instructions in a chat.) That is tiny:
+# every lab runs on any laptop, and you see the mistakes that bigger models hide better.
 
 # %% [markdown]
 # ### Why do agents run on them?
@@ -357,7 +357,7 @@ shares = {"probability": [p for _, p in best]}
 bars([ascii(piece) for piece, _ in best], shares, title=title, unit="probability")
 
 # %% [markdown]
-# Is the right token ahead, and by how much? The ten bars do not sum to 1: thousands of tokens share the rest, each with a little.
+# Is the right token ahead, and by how much? The ten bars do not sum to 1: thousands of tokens share the rest.
 #
 # Now the temperature, on a sentence that can go on in many ways:
 
@@ -1096,7 +1096,7 @@ bars(kinds, percent, title="One model, two ways to read it", unit="right answers
 # %% [markdown]
 # How to read it:
 #
-# - The model is the same in both rows; only the **engineering around it** differs. Compare *unusable*, and compare the facts.
+# - The model is the same in both rows; only the **engineering around it** differs.
 # - Where scoring gains much over free text *and* over the guess, the knowledge was inside the model, and free text lost it on the way.
 # - Where scoring stays near the guess, most likely the ability is not there. Scoring can even lose what free text had right: is there such a kind?
 # - Go back to the list and look at the *share* of the wrong answers. A model can be very sure and wrong; lab 08 deals with that.
@@ -1105,16 +1105,18 @@ bars(kinds, percent, title="One model, two ways to read it", unit="right answers
 # %% [markdown]
 # ### A good idea that does harm
 #
-# Surely the model does better when the question *names* the choices? Every second question, scored both ways:
+# Surely scoring does better when the question *names* the choices? We try it with every second question:
 
 # %%
-some = QUESTIONS[::2]
-for how, ending in (("not named", ""), ("named", " Choose one: {}.")):
-    right = first = 0
-    for _, question, choices, answer in some:
-        pick = model.choose(question + ending.format(", ".join(choices)), choices)
-        right += pick == answer
-        first += pick == choices[0]
+some, named = QUESTIONS[::2], []
+for _, question, choices, _ in some:
+    listed = f"{question} Choose one: {', '.join(choices)}."
+    named.append(model.choose(listed, choices))
+
+for how, picks in (("not named", scored[::2]), ("named", named)):
+    pairs = list(zip(picks, some, strict=True))
+    right = sum(pick == q[3] for pick, q in pairs)
+    first = sum(pick == q[2][0] for pick, q in pairs)
     print(f"choices {how:9}: {right:2} right, {first:2} times the first choice")
 of = f"of {len(some)} questions"
 print("the first choice is right for", sum(q[3] == q[2][0] for q in some), of)
@@ -1154,8 +1156,8 @@ print(2 + 3, 17 + 26, 7 * 8, 100 - 37)
 print("strawberry".count("r"), len("bread"), "robot"[-1])
 
 # %% [markdown]
-# Exact, in microseconds. The model's task shrinks to two decisions: *which* tool, with *which* arguments. Both can be scored or bound by a schema.
-# That is the main idea of this course:
+# Exact, in microseconds. The model only has to decide *which* tool, with *which* arguments: both can be scored or bound by a schema. That is the main
+# idea of this course:
 #
 # | weakness | what an engineer does | lab |
 # | --- | --- | --- |
@@ -1199,9 +1201,9 @@ print("strawberry".count("r"), len("bread"), "robot"[-1])
 #
 # Three questions, in this order:
 #
-# 1. **Does it fit?** The file must fit on the disk, the weights and the KV cache into free memory.
+# 1. **Does it fit?** The file onto the disk, the weights and the KV cache into free memory.
 # 2. **Is it quick enough?** Decode reads all weights once for each token. So a first guess is: twice the file, half the speed.
-# 3. **Is it good enough?** No table can say that for *your* task. Collect twenty or forty of your own cases and count, as in section 9.
+# 3. **Is it good enough?** No table can say that for *your* task. Collect some of your own cases and count, as in section 9.
 
 # %%
 import psutil
@@ -1253,9 +1255,8 @@ for row in catalogue().values():
 #    like a new turn. The tokens do not: compare `len(model.encode(…))` with a real second system message.
 # 5. Score the team names in capitals (`"BILLING"`). Few winners may stay: beware how you spell a choice. Compare the `tokens` of each, too: a long
 #    choice has more tokens to pay for.
-# 6. Raise `max_tokens` in section 8 from 12 to 60. Do the verdicts improve? What does it cost in seconds?
-# 7. Name the choices in free text, too. Then turn every list round (`choices[::-1]`): does the first choice still win?
-# 8. Put `time.time()` at the beginning of a long prompt and ask twice. What happens to the cached tokens?
+# 6. Name the choices in free text, too. Then turn every list round (`choices[::-1]`): does the first choice still win?
+# 7. Put `time.time()` at the beginning of a long prompt and ask twice. What happens to the cached tokens?
 
 # %% [markdown]
 # ## What is next
