@@ -58,7 +58,7 @@ def bars(
         shift = 0 if stacked else (i - (len(series) - 1) / 2) * width
         axes.bar(places + shift, row, width, below, color=colour, hatch=hatch, edgecolor="black", label=name)
         below = below + row if stacked else below
-    axes.set_xticks(places, labels)
+    axes.set_xticks(places, labels, rotation=30 if sum(map(len, labels)) > 60 else 0)
     axes.set(ylabel=unit, title=title)
     if len(series) > 1:
         axes.legend(fontsize=8)

@@ -419,7 +419,7 @@ def test_candidates_strings(student: Student, rng: np.random.Generator) -> None:
 # Expressions evaluated in the learner's kernel. They hold no expected value.
 
 _SCHEMA_OF = (
-    "(lambda space: (exec('from typing import Literal\\n' + case_source, space),"
+    "(lambda space: (exec(compile('from typing import Literal\\n' + case_source, 'case', 'exec', 0, True), space),"
     " schema_of(space['made'], case_told))[1])({})"
 )
 _REPAIR = (
