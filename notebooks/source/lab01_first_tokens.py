@@ -1088,8 +1088,11 @@ for name, row in table.items():
 print("unusable in free text:", free.count(None))
 
 # %%
-asked = np.array(table.pop("questions"))
-percent = {name: 100 * np.array(row) / asked for name, row in table.items()}
+percent = {
+    name: 100 * np.array(row) / table["questions"]
+    for name, row in table.items()
+    if name != "questions"
+}
 bars(kinds, percent, title="One model, two ways to read it", unit="right answers, %")
 
 # %% [markdown]

@@ -406,16 +406,13 @@ print("the function ran with:", ran)
 
 # %%
 def described(tool):
-    """A tool as one line for the model: shorter than its schema, and with the same facts."""
-    parameters = {
-        name: " | ".join(part.get("enum", [part["type"]])) + ": " + part["description"]
-        for name, part in tool.parameters["properties"].items()
-    }
+    """A tool as one line for the model."""
+    parameters = tool.parameters["properties"]
     facts = {"name": tool.name, "description": tool.description}
     return json.dumps({**facts, "parameters": parameters})
 
 
-print(described(garden["water_plants"]))
+print(described(bell["ring"]))
 
 
 # %% [markdown]
@@ -439,14 +436,12 @@ def tools_of(case):
 
 
 # %%
-for case in (cases[1], cases[15]):
-    request, registry = tools_of(case)
-    answer = model.complete(tool_prompt(registry, request), max_tokens=40)
-    print(f"{request}\n  -> {answer.text!r}\n")
+request, registry = tools_of(cases[1])
+print(model.complete(tool_prompt(registry, request), max_tokens=40))
 
 # %% [markdown]
 # A larger model would write a clean call here. What did this one write? Prose, a piece of code, a copy of the schema, sometimes something that looks
-# like a call. It has 135 million weights, and few of them ever saw a tool call.
+# like a call. With 135 million weights it has read a lot of prose and few tool calls.
 
 # %% [markdown]
 # Before we judge: how does a program find a call in a text? The call may stand behind a friendly sentence, in a Markdown fence, with chatter after it. It may also
@@ -1038,53 +1033,59 @@ for case in sample:
 # **already said**. A value is *grounded* if it can be found in the request.
 
 # %% [markdown]
-# Three requests, each with the right tool given, so that only values can fail. For each value a simple question: do these words stand in the
-# request?
+# For each value a simple question: do these words stand in the request?
 
 
 # %%
 def stands_in(value, request):
-    """Whether a value's text is part of the request, compared loosely."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return loose(text) in loose(request)
+    """Whether a value is written in the request: a number as a number, a text loosely."""
+    if isinstance(value, (int, float)):
+        return value in [float(n) for n in re.findall(r"\d+(?:\.\d+)?", request)]
+    return loose(str(value)) in loose(request)
 
 
-BY_ID = {c.id: c for c in cases}
-THREE = [(BY_ID[name], next(iter(BY_ID[name].answers[0])))
-         for name in ("simple_17", "multiple_06", "multiple_07")]  # fmt: skip
-
-# %%
-for case, name in THREE:
-    request, registry = tools_of(case)
-    only = registry.only(name)
-    schema = any_call(only, none=False)
-    text = model.complete(tool_prompt(only, request), schema=schema, max_tokens=64).text
+def show_values(case, call):
+    """The request, then each value of a call, and whether it was said."""
+    request = case.messages[0]["content"]
     print(request)
-    for argument, value in (
-        read_form(only, text)[0] or ToolCall(name, {})
-    ).arguments.items():
+    for argument, value in call.arguments.items() if call else ():
         print(f"   {argument:14} {value!r:45} said: {stands_in(value, request)}")
 
+
 # %% [markdown]
-# Every `said: False` is an invention: perfectly valid, and it would have been executed. That is the danger of a form without content. (If `said` is
-# `True` everywhere in your run, look whether the values stand in the right places.)
+# Three constrained calls of section 5, looked at more closely:
+
+# %%
+THREE = [c for c in sample if c.id in ("simple_06", "simple_16", "multiple_06")]
+for case in THREE:
+    text = texts["constrained"][sample.index(case)]
+    show_values(case, read_form(tools_of(case)[1], text)[0])
+
+# %% [markdown]
+# A text with `said: False` is an **invention**: perfectly valid, and it would have been executed. That is the danger of a form without content. A number may be honest
+# all the same (20% is 0.2, and nobody needs to say a default). And mind the values that *were* said, but for something else: is a 20 the bill, or the tip
+# in percent?
 
 # %% [markdown]
 # ![The request "Exchange 300 euros to Swiss francs." with three spans marked: the number 300, the word euros, and the words Swiss francs. Arrows lead from the spans to the parameters amount, from_currency and to_currency. A fourth value, Switzerland, is crossed out: it is not in the request.](images/lab05_ground.svg)
 
 # %% [markdown]
 # **Grounded decoding** turns it round again: first collect the **candidates** that stand in the request, then choose among them. What cannot be said
-# cannot be invented. The same three, by labkit (`choice` names the tool):
+# cannot be invented. labkit's `call_tools` does that. Here it works on the whole sample (we need the calls again in section 9); look at the same three:
 
 # %%
-for case, name in THREE:
-    request, registry = tools_of(case)
-    decision = call_tools(model, request, registry, choice=name)
-    print(request)
-    for call in decision.calls:
-        for argument, value in call.arguments.items():
-            print(f"   {argument:14} {value!r:45} said: {stands_in(value, request)}")
+decided, started = [], time.perf_counter()
+for case in sample:
+    decided.append(call_tools(model, *tools_of(case)))
+clock["labkit"] = time.perf_counter() - started
+
+for case in THREE:
+    decision = decided[sample.index(case)]
+    show_values(case, decision.calls[0] if decision.calls else None)
 print("strategy:", decision.strategy)
+
+# %% [markdown]
+# Compare value by value with the calls above: same model, same requests. The `strategy` names what was used; labkit never takes a weaker one in silence.
 
 # %% [markdown]
 # Not every right value stands in a request as it is. "Ten" is `10`, "20%" is `0.2`, "March 4, 2027" is `2027-03-04`. So a reader of candidates needs some
@@ -1185,8 +1186,8 @@ with check(
         ("Go.", "string", []),
     ):
         expect.equal(candidates(request, kind), want, f"{kind} in {request!r}")
-    for case, _ in THREE:
-        request, _ = tools_of(case)
+    for case in THREE:
+        request = case.messages[0]["content"]
         print(
             f"{request}\n  {candidates(request, 'string')} {candidates(request, 'number')}"
         )
@@ -1361,24 +1362,21 @@ def mine(case):
         return None, "not written"
 
 
-def labkits(case):
-    """labkit's strategy for this model."""
-    request, registry = tools_of(case)
-    decision = call_tools(model, request, registry)
-    return (decision.calls[0], "valid") if decision.calls else (None, "none")
+# %%
+started = time.perf_counter()
+calls, forms = zip(*map(mine, sample), strict=True)
+right = enter("yours", calls, forms, clock["choice"] + time.perf_counter() - started)
+for case, call, good in zip(sample, calls, right, strict=True):
+    what = f"{call.name} {dict(call.arguments)}" if call else "no call"
+    print(f"{case.id:14} {'RIGHT' if good else '':6} {what}")
 
+# %% [markdown]
+# And labkit's, from section 8, into the same table. (Run the cell above again after each change of `my_fill`; each run gets its line.)
 
 # %%
-for name, strategy, before in (
-    ("yours", mine, clock["choice"]),
-    ("labkit", labkits, 0.0),
-):
-    started = time.perf_counter()
-    calls, forms = zip(*(strategy(case) for case in sample), strict=True)
-    right = enter(name, calls, forms, before + time.perf_counter() - started)
-    for case, call, good in zip(sample, calls, right, strict=True):
-        what = f"{call.name} {dict(call.arguments)}" if call else "no call"
-        print(f"{name:7} {case.id:14} {'RIGHT' if good else '':6} {what}")
+calls = [decision.calls[0] if decision.calls else None for decision in decided]
+forms = ["valid" if call else "none" for call in calls]
+enter("labkit", calls, forms, clock["labkit"])
 show_board(BOARD)
 
 # %% [markdown]
