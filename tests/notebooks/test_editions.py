@@ -54,7 +54,7 @@ def test_a_lab_has_the_anatomy_that_the_guide_asks_for(lab: labs.Lab) -> None:
     assert len(graded) - len(checks) == 1  # one written question
     for name, cell in checks.items():
         assert name.startswith(f"{lab.id}-")
-        assert f'check("{name}"' in cell.source
+        assert re.match(rf'with check\(\s*"{name}"', cell.source)
         assert "hint=" in cell.source
     ids = [cell.id for cell in student.cells]
     assert len(set(ids)) == len(ids)
