@@ -6,10 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import labkit
 from labkit.client import Client
+
+# no time limit for one example: machines are busy; in CI the same examples each time, elsewhere new ones
+hypothesis.settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("labkit")
 
 ROOT = Path(__file__).resolve().parent.parent
 
