@@ -379,6 +379,8 @@ print([walk[-1] for walk in walks])
 
 # %% [markdown]
 # ![Left, the world: a small grid with walls, dirt and the robot. Right, the robot's belief about it: visited cells are dots, open cells that it saw but did not visit are small circles, walls that it felt are hatched, and all the others are question marks.](images/lab02_belief.svg)
+#
+# (The picture shows a smaller house than ours.)
 
 # %% [markdown]
 # Our belief is a grid of marks, a list of lists as large as the house:
@@ -388,7 +390,7 @@ print([walk[-1] for walk in walks])
 # | `"?"` | I know nothing about this cell |
 # | `"#"` | there is a wall |
 # | `"o"` | open: I felt that the way is free, but I have not been there |
-# | `"."` | visited |
+# | `"."` | visited (in `HOUSE` the same mark means clean floor; here it means that I have been there) |
 
 # %% [markdown]
 # ### Exercise 2 · Update the belief
@@ -532,12 +534,12 @@ def watch_vacuum(agent, moments=(1, 20, 45)):
 
 
 def compare_vacuums():
-    """The model-based vacuum beside the worst, the mean and the best reflex run."""
+    """The model-based vacuum beside 20 reflex runs: mean, best and worst at each step."""
     agent = ModelVacuum(len(HOUSE), len(HOUSE[0]))
     cleaned, seconds = watch_vacuum(agent)
     best, mean, worst = (f(walks, axis=0) for f in (np.max, np.mean, np.min))
-    curves = {"model-based": cleaned, "reflex, best of 20": best}
-    curves |= {"reflex, mean": mean, "reflex, worst": worst}
+    curves = {"model-based": cleaned, "reflex, best at each step": best}
+    curves |= {"reflex, mean": mean, "reflex, worst at each step": worst}
     draw(curves, "Memory, simulated", "simulated steps", "cells cleaned (simulated)")
     success = f"{cleaned[-1]} cells in {STEPS} steps (simulated)"
     print(f"{success}; reflex vacuum: {mean[-1]:.1f} on average (simulated)")
@@ -671,7 +673,7 @@ print(" > ".join(drive.visited))
 
 
 # %% [markdown]
-# It drives down to the river, sees the Castle on the other side, and stays there forever. To turn *away* from the goal first, an agent must look ahead.
+# It drives down to the river, sees the Castle on the other side, and goes back and forth before it forever. To turn *away* from the goal first, an agent must look ahead.
 
 # %% [markdown]
 # ### Search
@@ -714,7 +716,7 @@ route = fewest_roads(ROADS, "Museum", "Castle")
 print(f"\n{' > '.join(route)}: {len(route) - 1} roads, {length(route):.1f} km")
 
 # %% [markdown]
-# Read the trace from the top. The frontier grows in rings around the start, in all directions, also away from the Castle. And the answer has the fewest *roads*, not the
+# Read the trace from the top. The search moves outward in rings around the start, in all directions, also away from the Castle. And the answer has the fewest *roads*, not the
 # fewest *kilometres*.
 #
 # Two ideas mend that, one each.
@@ -774,7 +776,7 @@ def a_star(roads, start, goal, estimate):
     roads: {place: {neighbour: km}}, with an entry for every place.
     start, goal: places.
     estimate: {place: km still to go}; never too high, and it falls by no more than the
-    length of the road from one place to the next.
+    length of the road from one place to the next (so no place is expanded twice).
     Returns None if there is no way, and otherwise a dict:
     "path": list of places from start to goal, a shortest way;  "km": its length;
     "order": list of the expanded places, in the order of expansion, each once.
@@ -802,7 +804,7 @@ def a_star(roads, start, goal, estimate):
 
 
 # %% [markdown]
-# The planner agent plans anew at every place, so it also copes with a road that has just been closed. `frontier_sizes` works out how many places were waiting after each expansion.
+# The planner agent plans anew at every place. `frontier_sizes` works out how many places were waiting after each expansion.
 
 
 # %%
@@ -881,7 +883,7 @@ with check("lab02-astar", hint="Return when the goal comes OUT of the heap.") as
 # How to read it. Both searches find the same shortest way: it turns *away* from the Castle first, to the west bridge. Uniform-cost search expands almost the whole town. A\* leaves out the places from
 # which the Castle could not be reached more cheaply even in a straight line. On a map of a country that is the difference between a moment and a minute.
 #
-# Note the last lines: nobody wrote a rule for a closed bridge. A goal-based agent gets a new map and finds a new way. That flexibility is what its longer thinking buys.
+# Note the last lines: nobody wrote a rule for a closed bridge. A goal-based agent gets a new map and finds a new way. That flexibility is what the search buys.
 
 # %% [markdown]
 # ## 5 · Learning: the recommender
@@ -1041,9 +1043,11 @@ with check("lab02-bandit", hint="Raise the count before you divide by it.") as e
 
 
 # %% [markdown]
-# How to read it. In the table, watch the averages become truthful, and most truthful for the genre that is shown most. The poor genres stay roughly known, and that is all the agent needs.
+# How to read it. In the table, only the genre that is shown most becomes well known. The averages of the others stay rough, and some are wrong by half. The choice can be right all the same: the agent
+# needs the order of the genres, not their exact values.
 #
-# In the plot, random choice loses at a constant rate. Greedy settles on a genre that happened to earn the first clicks and never looks at another; such a policy can be worse than no policy at all.
+# In the plot, random choice loses at a constant rate. Greedy never looks for something better: it stays with whatever came out on top first. How much that costs depends on luck and on how it breaks ties. With the rule "take the first of equals"
+# it begins with the first genre, and whatever that earns, it never finds out about the others.
 # Epsilon-greedy bends as soon as it has found the best genre. The gentle slope that remains is the price of its ten percent of exploration.
 
 # %% [markdown]
@@ -1239,7 +1243,7 @@ wrong = recount("heat/cool/off", as_actions, ACTION_FOR)
 
 
 # %% [markdown]
-# That is hardly better than guessing. Look at what it picked: mostly one and the same word, whatever was said.
+# Compare it with the blind guess. Look at what it picked: mostly one and the same word, whatever was said.
 #
 # A thought helps. "Cool" is what you *do* when somebody is *hot*. That is a small inference, and too much for this model. So let it only **perceive**: which word describes the person? A table then acts.
 #
@@ -1315,7 +1319,7 @@ def draw_hits(hits):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-calibrate", "points": 2}
-with check("lab02-calibrate", hint="Look up by choice, not by position.") as expect:
+with check("lab02-calibrate", hint="Look up by choice. Shift before exp.") as expect:
     raw = {"cold": -3.0, "fine": -1.0}
     got = calibrate(raw, [{"cold": -6.0, "fine": -1.0}, {"cold": -4.0, "fine": -1.0}])
     expect.close([got["cold"], got["fine"]], [0.8808, 0.1192], "the example")
@@ -1521,7 +1525,8 @@ print(rounded(scores_of(TOOL_PROMPT, "What is 12 times 7?", CHOICES)))
 
 
 # %% [markdown]
-# The tool names have a bias like all words have. We measure it with the same neutral sentences, for your `calibrate`:
+# The tool names have a bias like all words have. We measure it with the same neutral sentences, for your `calibrate`.
+# Mind a weakness: for a plain statement "none" is a fair answer, so a part of what is subtracted from "none" is not bias. Lab 05 measures the choice of a tool in a better way.
 
 # %%
 tool_baselines = [scores_of(TOOL_PROMPT, s, CHOICES) for s in NEUTRAL]
@@ -1632,7 +1637,7 @@ def try_agent(agent):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-tool-agent", "points": 3}
-with check("lab02-tool-agent", hint="Follow the docstring, step by step.") as expect:
+with check("lab02-tool-agent", hint="No tool: no completion. Else one, with schema=.") as expect:
     sing = fields(text={"type": "string", "maxLength": 9}, times=NUMBER)
     kit = {
         "echo": {"run": lambda text, times: text * times, "arguments": sing},
@@ -1665,7 +1670,7 @@ with check("lab02-tool-agent", hint="Follow the docstring, step by step.") as ex
 #
 # - **The wrong operation.** The numbers were copied, the meaning was not understood.
 # - **A forced choice.** The schema demands a town from the table, so a town that was never mentioned gets in.
-# - **A tool where none fits.** "None" is the hardest choice for a small model.
+# - **A tool where none fits.** "None" is the hardest choice, and our neutral sentences make it harder: they take something away from it.
 #
 # This agent is a sketch. Lab 05 grounds the arguments in the user's words and checks them. Lab 06 adds the loop: several steps, limits, repair, memory. Both measure on many more cases than ten.
 
