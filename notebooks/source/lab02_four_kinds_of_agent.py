@@ -1637,7 +1637,9 @@ def try_agent(agent):
 
 
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab02-tool-agent", "points": 3}
-with check("lab02-tool-agent", hint="No tool: no completion. Else one, with schema=.") as expect:
+with check(
+    "lab02-tool-agent", hint="No tool: no completion. Else one, with schema=."
+) as expect:
     sing = fields(text={"type": "string", "maxLength": 9}, times=NUMBER)
     kit = {
         "echo": {"run": lambda text, times: text * times, "arguments": sing},
