@@ -11,8 +11,8 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, get_type_hints, is_typeddict
 
 from jsonschema import Draft202012Validator
 from pydantic import (
@@ -44,6 +44,8 @@ class Tool:
         description: What it is for, in words for the model.
         parameters: A JSON schema of its arguments, an object that refuses unknown keys.
         function: What runs; None where only the schema is known.
+        provides: Names of the fields of its result, where its return type names them (a dataclass, a TypedDict, a pydantic model).
+        bound: Arguments that the program fills in; the model never sees them.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Tool:
     parameters: JsonSchema
     function: Callable[..., Any] | None = None
     model: type[BaseModel] | None = field(default=None, repr=False)
+    provides: tuple[str, ...] = ()
+    bound: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, as if it were not a tool."""
@@ -90,8 +94,26 @@ class Tool:
         function, values = self.require_function(), self.validate(arguments)
         if self.model:
             read = self._read(values)
-            values = {name: getattr(read, key) for key, name in _fields(self.model).items() if name in values}
-        return function(**values)
+            given = {**values, **self.bound}
+            values = {name: getattr(read, key) for key, name in _fields(self.model).items() if name in given}
+            return function(**values)
+        return function(**{**values, **self.bound})
+
+    def bind(self, **values: Any) -> Tool:
+        """The same tool with these parameters filled in by the program: out of the schema, and so out of the model's reach.
+
+        Raises:
+            ToolError: It has no such parameter.
+        """
+        if unknown := [name for name in values if name not in self.parameters["properties"]]:
+            raise ToolError(
+                f"{self.name} has no parameter {', '.join(unknown)}.",
+                f"Its parameters are: {', '.join(self.parameters['properties']) or 'none'}.",
+            )
+        parameters = copy.deepcopy(self.parameters)
+        parameters["properties"] = {k: v for k, v in parameters["properties"].items() if k not in values}
+        parameters["required"] = [k for k in parameters.get("required", ()) if k not in values]
+        return replace(self, parameters=parameters, bound={**self.bound, **values})
 
     def to_openai(self) -> dict[str, Any]:
         """The tool in the shape of OpenAI's ``tools`` parameter."""
@@ -104,7 +126,7 @@ class Tool:
 
     def _read(self, arguments: Mapping[str, Any]) -> BaseModel:
         assert self.model is not None
-        return self.model.model_validate_json(json.dumps(dict(arguments)), strict=True)
+        return self.model.model_validate_json(json.dumps({**arguments, **self.bound}), strict=True)
 
     def require_function(self) -> Callable[..., Any]:
         """The function behind the tool.
@@ -179,7 +201,7 @@ def tool(function: Callable[..., Any]) -> Tool:
             f"{name} cannot be a tool: {reason}",
             "Use types that JSON has: str, int, float, bool, Literal, Enum, list, dict, dataclass.",
         ) from error
-    return Tool(name, summary, parameters, function, model)
+    return Tool(name, summary, parameters, function, model, _provides(hints.get("return")))
 
 
 class ToolRegistry:
@@ -246,6 +268,12 @@ class ToolRegistry:
             )
         return ToolRegistry(*(self._tools[n] for n in names))
 
+    def bind(self, **values: Any) -> ToolRegistry:
+        """A registry in which the program fills in these parameters, of whatever tools have them (see ``Tool.bind``)."""
+        return ToolRegistry(
+            *(t.bind(**{k: v for k, v in values.items() if k in t.parameters["properties"]}) for t in self)
+        )
+
     def schemas(self) -> dict[str, JsonSchema]:
         """The parameters' schema of each tool, by name."""
         return {t.name: copy.deepcopy(t.parameters) for t in self}
@@ -272,8 +300,9 @@ class ToolRegistry:
     def execute(self, call: ToolCall, *, timeout_s: float = 30.0, limit: int = RESULT_LIMIT) -> ToolResult:
         """Run a call and return what the model may read of it.
 
-        A call that is not valid, a tool that raises or takes too long: all become a result with ``ok=False``. A tool that
-        hangs is left behind in its thread, which dies with the process.
+        A call that is not valid, a tool that raises or takes too long: all become a result with ``ok=False``. A ``ToolError`` that the
+        tool raises is its way to say what is wrong, and its message is the result. A tool that hangs is left behind in its
+        thread, which dies with the process.
 
         Args:
             call: The model's call, validated or not.
@@ -293,6 +322,8 @@ class ToolRegistry:
         def work() -> None:
             try:
                 outcome["text"] = to_text(chosen.run(valid.arguments))
+            except ToolError as error:
+                outcome["error"] = f"Error: {error.message}"
             except BaseException as error:  # also SystemExit: a tool must not end the agent
                 outcome["error"] = f"Error: {chosen.name} failed: {type(error).__name__}: {error}"
 
@@ -312,6 +343,15 @@ def to_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return "done" if value is None else to_json(value, fallback=str).decode("utf-8", "replace")
+
+
+def _provides(result: Any) -> tuple[str, ...]:
+    """The field names of a result's type."""
+    if is_dataclass(result):
+        return tuple(f.name for f in fields(result))
+    if isinstance(result, type) and issubclass(result, BaseModel):
+        return tuple(result.model_fields)
+    return tuple(result.__annotations__) if is_typeddict(result) else ()
 
 
 def _fields(model: type[BaseModel]) -> dict[str, str]:

@@ -46,6 +46,11 @@ def problems(schema: JsonSchema, value: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(_explain(error) for error in errors))
 
 
+def matches(schema: JsonSchema, value: Any) -> bool:
+    """Whether a value is valid under a schema."""
+    return _validator(json.dumps(schema)).is_valid(value)
+
+
 def _explain(error: SchemaMismatch) -> str:
     """One sentence for the model. jsonschema's own messages quote whole values and schemas."""
     where = ".".join(map(str, error.absolute_path)) or "arguments"

@@ -43,6 +43,7 @@ def call_tools(
     strategy: Strategy = "auto",
     parallel: bool = False,
     samples: int = 5,
+    grounded: bool = False,
 ) -> Decision:
     """Decide which tool to call, with which arguments, or none.
 
@@ -54,6 +55,8 @@ def call_tools(
         strategy: One of the strategies above.
         parallel: Whether several calls may come out of one request.
         samples: How many answers vote, for ``vote``.
+        grounded: Every value must stand in the conversation (yes and no excepted). What is not there is named in ``missing``, and no call
+            comes out. Without it values are preferred from the conversation, and generated where it has none.
 
     Returns:
         Validated calls and the strategy that was used. A model's faulty call is not an exception: ``observation`` says what was wrong.
@@ -72,7 +75,14 @@ def call_tools(
         raise ToolError(
             "A tool is required, but none is registered.", "Register a tool, or use choice='auto'."
         )
-    task = Task(as_messages(messages), registry, none=choice == "auto", parallel=parallel, samples=samples)
+    task = Task(
+        as_messages(messages),
+        registry,
+        none=choice == "auto",
+        parallel=parallel,
+        samples=samples,
+        grounded=grounded,
+    )
     if chosen == "native":
         return strategies.native(client, task, choice=choice)
     return getattr(strategies, chosen)(client, task)

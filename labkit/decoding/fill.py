@@ -13,7 +13,7 @@ from typing import Any
 from labkit.client import Client
 from labkit.decoding.rank import Slot, best, slots
 from labkit.decoding.text import read
-from labkit.decoding.values import OMIT, Candidate, Leaf, rebuild
+from labkit.decoding.values import OMIT, Candidate, Leaf, in_request, rebuild
 from labkit.messages import Message, assistant, system, user
 from labkit.tools import Tool
 from labkit.toolschema import bounded
@@ -54,15 +54,19 @@ class Filled:
         logprob: Log-probability (natural log) of this combination among all combinations of candidates.
         chosen: For each leaf, by path: the candidate taken.
         slots: Every parameter with all its candidates, for whoever wants to see why.
+        missing: Required parameters for which the request has no value; only where values had to be grounded.
     """
 
     arguments: dict[str, Any]
     logprob: float
     chosen: dict[tuple[str, ...], Candidate]
     slots: tuple[Slot, ...]
+    missing: tuple[Leaf, ...] = ()
 
 
-def fill(client: Client, tool: Tool, request: str, *, ask_model: bool = True) -> Filled:
+def fill(
+    client: Client, tool: Tool, request: str, *, ask_model: bool = True, grounded: bool = False
+) -> Filled:
     """Arguments for a tool from the words of a request.
 
     Args:
@@ -70,23 +74,32 @@ def fill(client: Client, tool: Tool, request: str, *, ask_model: bool = True) ->
         tool: The tool.
         request: The user's words.
         ask_model: False ranks by the text alone, for comparison.
+        grounded: Take only values that stand in the request; what has none is ``missing``, and nothing is generated.
 
     Raises:
         CapabilityMissing: The backend cannot score, or cannot bind output to a schema where that is needed.
     """
     reading = read(request)
     found = slots(tool, reading)
+    missing: list[Leaf] = []
+    if grounded:
+        for slot in found:
+            pairs = [
+                p for p in zip(slot.candidates, slot.evidence, strict=True) if in_request(p[0], slot.leaf)
+            ]
+            slot.candidates, slot.evidence = [c for c, _ in pairs], [e for _, e in pairs]
+        missing = [slot.leaf for slot in found if not slot.candidates and slot.leaf.required]
     known = [slot for slot in found if slot.candidates]
     if ask_model:
         for slot in known:
             ask(client, tool, request, slot)
     chosen, logprob = best(known) if known else ([], 0.0)
     by_path = {slot.leaf.path: candidate for slot, candidate in zip(known, chosen, strict=True)}
-    values = {path: candidate.value for path, candidate in by_path.items()}
+    arguments = {path: candidate.value for path, candidate in by_path.items()}
     for slot in found:
-        if not slot.candidates:
-            values[slot.leaf.path] = generate(client, tool, request, slot.leaf)
-    return Filled(rebuild(values), logprob, by_path, tuple(known))
+        if not slot.candidates and not grounded:
+            arguments[slot.leaf.path] = generate(client, tool, request, slot.leaf)
+    return Filled(rebuild(arguments), logprob, by_path, tuple(known), tuple(missing))
 
 
 def ask(client: Client, tool: Tool, request: str, slot: Slot) -> None:

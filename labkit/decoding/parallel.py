@@ -27,11 +27,11 @@ def sentences(request: str) -> list[str]:
     return [part for part in _SENTENCE.split(request) if part.strip()]
 
 
-def fill_all(client: Client, tool: Tool, request: str) -> list[Filled]:
+def fill_all(client: Client, tool: Tool, request: str, *, grounded: bool = False) -> list[Filled]:
     """One set of arguments, and one more for each further value that the request enumerates."""
     found: list[Filled] = []
     while len(found) < MAX_CALLS:
-        filled = fill(client, tool, request)
+        filled = fill(client, tool, request, grounded=grounded)
         enumerated = _enumerated(filled, request)
         values = {path: candidate.value for path, candidate in {**filled.chosen, **enumerated}.items()}
         filled = replace(filled, arguments={**filled.arguments, **rebuild(values)})

@@ -15,6 +15,8 @@ from labkit.decoding.choose import choose
 from labkit.decoding.fill import fill
 from labkit.decoding.parallel import MAX_CALLS, fill_all, sentences
 from labkit.decoding.parse import read_calls
+from labkit.decoding.text import read
+from labkit.decoding.values import OMIT, candidates, in_request, leaves
 from labkit.errors import CapabilityMissing, ToolCallError
 from labkit.messages import JsonSchema, Message, Request, ToolCall, system
 from labkit.tools import ToolRegistry
@@ -37,6 +39,7 @@ class Decision:
         logprob: Log-probability (natural log) of the decision, where the strategy measures one.
         text: What the model wrote, where it wrote text.
         observation: Why a call that the model tried was refused; for the model to read. Empty if none was.
+        missing: Required parameters that the conversation has no value for; only where values had to be grounded.
     """
 
     calls: tuple[ToolCall, ...]
@@ -44,6 +47,7 @@ class Decision:
     logprob: float | None = None
     text: str = ""
     observation: str = ""
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Task:
         none: Whether calling nothing is allowed.
         parallel: Whether several calls are allowed.
         samples: How many samples vote.
+        grounded: Whether every value must stand in the conversation.
     """
 
     messages: tuple[Message, ...]
@@ -63,6 +68,7 @@ class Task:
     none: bool
     parallel: bool
     samples: int = 5
+    grounded: bool = False
 
     @property
     def request(self) -> str:
@@ -88,6 +94,7 @@ def choose_fill(client: Client, task: Task) -> Decision:
         "choose_fill",
         sum(d.logprob or 0.0 for d in decisions),
         observation=next((d.observation for d in decisions if d.observation), ""),
+        missing=tuple(name for d in decisions for name in d.missing),
     )
 
 
@@ -95,7 +102,13 @@ def _choose_one(client: Client, task: Task, request: str, *, none: bool) -> Deci
     chosen = choose(client, task.registry, request, none=none)
     if chosen.tool is None:
         return Decision((), "choose_fill", chosen.logprob)
-    every = fill_all(client, chosen.tool, request) if task.parallel else [fill(client, chosen.tool, request)]
+    if task.parallel:
+        every = fill_all(client, chosen.tool, request, grounded=task.grounded)
+    else:
+        every = [fill(client, chosen.tool, request, grounded=task.grounded)]
+    if missing := tuple(".".join(leaf.path) for leaf in every[0].missing):
+        text = f"The conversation does not say: {', '.join(missing)}."
+        return Decision((), "choose_fill", chosen.logprob, observation=text, missing=missing)
     logprob = chosen.logprob + sum(filled.logprob for filled in every)
     calls: list[ToolCall] = []
     for filled in every:
@@ -105,9 +118,9 @@ def _choose_one(client: Client, task: Task, request: str, *, none: bool) -> Deci
                     ToolCall(chosen.tool.name, filled.arguments, logprob=chosen.logprob + filled.logprob)
                 )
             )
-        except (
-            ToolCallError
-        ):  # a rule that the ranking does not know, such as a pattern: generate under the whole schema
+        except ToolCallError as error:  # a rule between parameters, which the ranking cannot know: generate under the whole schema
+            if task.grounded:
+                return Decision((), "choose_fill", logprob, observation=error.message)
             only = task.registry.only(chosen.tool.name)
             return _checked(_generate(client, task, only, none=False), task, "choose_fill", logprob)
     return Decision(tuple(calls), "choose_fill", logprob)
@@ -173,8 +186,25 @@ def _valid(
         valid = tuple(task.registry.validate(call) for call in calls[: MAX_CALLS if task.parallel else 1])
     except ToolCallError as error:
         return Decision((), strategy, logprob, text, error.message)
+    if task.grounded and (made_up := [m for call in valid for m in ungrounded(call, task)]):
+        refused = f"Not in the conversation: {', '.join(made_up)}."
+        return Decision((), strategy, logprob, text, refused, tuple(made_up))
     refused = "" if valid or task.none else "A tool must be called, and none was."
     return Decision(valid, strategy, logprob, text, refused)
+
+
+def ungrounded(call: ToolCall, task: Task) -> list[str]:
+    """The parameters of a call whose values do not stand in the request."""
+    reading, made_up = read(task.request), list[str]()
+    for leaf in leaves(task.registry[call.name].parameters):
+        value: Any = call.arguments
+        for name in leaf.path:
+            value = value.get(name, OMIT) if isinstance(value, dict) else OMIT
+        spoken = [c.value for c in candidates(leaf, reading) if in_request(c, leaf)]
+        written = isinstance(value, str) and value.casefold() in task.request.casefold()
+        if value is not OMIT and value not in spoken and not written:
+            made_up.append(".".join(leaf.path))
+    return made_up
 
 
 def _with_tools(messages: tuple[Message, ...], tools: ToolRegistry, *, none: bool) -> tuple[Message, ...]:

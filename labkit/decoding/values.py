@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.decoding.clock import times, wants_time
 from labkit.decoding.text import ABBREVIATIONS, Number, Reading, Span, date_pattern, lists, runs, stems
 from labkit.messages import JsonSchema
+from labkit.toolschema import matches
 
 MAX_WORDS = 8
 """Longest span of plain words offered as a string; a quotation may be longer."""
@@ -115,8 +117,8 @@ def options(leaf: Leaf) -> list[Any]:
 
 
 def candidates(leaf: Leaf, reading: Reading) -> list[Candidate]:
-    """Every value worth scoring for a leaf, ``OMIT`` among them if it is optional. Never empty for a known kind."""
-    found = list(_FINDERS[leaf.kind](leaf, reading))
+    """Every value worth scoring for a leaf, ``OMIT`` among them if it is optional; none that its schema forbids."""
+    found = [c for c in _FINDERS[leaf.kind](leaf, reading) if _allowed(leaf.schema, c.value)]
     if not leaf.required:
         found.append(Candidate(OMIT, source="omit"))
     unique: dict[str, Candidate] = {}
@@ -126,6 +128,22 @@ def candidates(leaf: Leaf, reading: Reading) -> list[Candidate]:
             candidate,
         )
     return list(unique.values())
+
+
+def in_request(candidate: Candidate, leaf: Leaf) -> bool:
+    """Whether a candidate is grounded: it stands in the request, says yes or no, or leaves the parameter out."""
+    return bool(candidate.spans) or candidate.value is OMIT or leaf.kind == "boolean"
+
+
+_LIMITS = frozenset(
+    ("pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    + ("multipleOf", "minItems", "maxItems")
+)
+)
+
+
+def _allowed(schema: JsonSchema, value: Any) -> bool:
+    return not _LIMITS & schema.keys() or matches(schema, value)
 
 
 def _kind(schema: JsonSchema) -> str:
@@ -145,6 +163,12 @@ def _without_null(schema: JsonSchema) -> JsonSchema:
 
 
 def _strings(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
+    if wants_time(str(leaf.schema.get("format", "")), leaf.description):
+        yield from (Candidate(value, (span,), "date") for span, value in times(reading.text))
+        return
+    if "pattern" in leaf.schema:
+        yield from _by_pattern(leaf.schema["pattern"], reading)
+        return
     pattern = date_pattern(leaf.description)
     for found in reading.dates:
         written = found.write(pattern or "yyyy-mm-dd")  # ISO, unless the description asks for another form
@@ -158,6 +182,16 @@ def _strings(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
         yield Candidate(value, mentions(value, reading), "description")
     if (value := default(leaf)) is not OMIT and leaf.required and isinstance(value, str):
         yield Candidate(value, (), "description")
+
+
+def _by_pattern(pattern: str, reading: Reading) -> Iterator[Candidate]:
+    """What a pattern finds in the request; an identifier may be written in small letters."""
+    inner = pattern.removeprefix("^").removesuffix("$")
+    for match in re.finditer(rf"(?<![^\W_])(?:{inner})(?![^\W_])", reading.text, re.IGNORECASE):
+        for value in dict.fromkeys((match[0], match[0].upper())):
+            if re.search(pattern, value):
+                yield Candidate(value, (Span(*match.span()),), "word")
+                break
 
 
 def phrases(reading: Reading) -> Iterator[Span]:
