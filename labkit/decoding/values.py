@@ -139,7 +139,6 @@ _LIMITS = frozenset(
     ("pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     + ("multipleOf", "minItems", "maxItems")
 )
-)
 
 
 def _allowed(schema: JsonSchema, value: Any) -> bool:
