@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from labkit import backends
+from labkit import backends, trace
 from labkit.backends import Backend, OpenModel, Scores
 from labkit.config import settings
 from labkit.errors import BackendError, CapabilityMissing, ConfigError, GenerationTimeout
@@ -61,7 +61,8 @@ class Client:
         """
         request = _request(messages, options)
         self._require(request)
-        return self._timed(request, timeout_s) if timeout_s is not None else self.backend.stream(request)
+        chunks = self._timed(request, timeout_s) if timeout_s is not None else self.backend.stream(request)
+        return trace.chat(self.backend.name, request, chunks)
 
     def complete(
         self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any
@@ -85,7 +86,9 @@ class Client:
                 f"{list(choices)} cannot be scored.", "Give at least one choice, none empty, none twice."
             )
         backend = self._ask(Scores, "score")
-        return sorted(backend.score(as_messages(messages), choices), key=lambda s: -s.logprob)
+        asked = as_messages(messages)
+        with trace.score_span(self.backend, asked, choices):
+            return sorted(backend.score(asked, choices), key=lambda s: -s.logprob)
 
     def choose(self, messages: MessagesLike, choices: Sequence[str]) -> str:
         """The most probable choice."""

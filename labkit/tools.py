@@ -11,6 +11,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints, is_typeddict
 
@@ -327,7 +328,8 @@ class ToolRegistry:
             except BaseException as error:  # also SystemExit: a tool must not end the agent
                 outcome["error"] = f"Error: {chosen.name} failed: {type(error).__name__}: {error}"
 
-        thread = threading.Thread(target=work, name=f"tool {chosen.name}", daemon=True)
+        context = copy_context()  # so that what the tool traces belongs to the call
+        thread = threading.Thread(target=context.run, args=(work,), name=f"tool {chosen.name}", daemon=True)
         thread.start()
         thread.join(timeout_s)
         if thread.is_alive():

@@ -7,7 +7,7 @@ from importlib import import_module
 from labkit.bench.figures import Figure
 from labkit.errors import ConfigError
 
-NAMES = ("engine", "tools")
+NAMES = ("engine", "tools", "agent")
 
 
 def run(name: str, *, full: bool = False) -> list[Figure]:

@@ -136,8 +136,8 @@ def in_request(candidate: Candidate, leaf: Leaf) -> bool:
 
 
 _LIMITS = frozenset(
-    ("pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-    + ("multipleOf", "minItems", "maxItems")
+    {"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"multipleOf", "minItems", "maxItems"}
 )
 
 
@@ -155,7 +155,8 @@ def _kind(schema: JsonSchema) -> str:
 def _without_null(schema: JsonSchema) -> JsonSchema:
     """``X | None`` as X: leaving an argument out says the same."""
     branches = [b for b in schema.get("anyOf", ()) if b.get("type") != "null"]
-    return {**schema, **branches[0], "anyOf": None} if len(branches) == 1 else schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**rest, **branches[0]} if len(branches) == 1 else schema
 
 
 # --- finding values ---

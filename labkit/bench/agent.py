@@ -1,0 +1,149 @@
+"""``labkit bench agent``: how many requests to the support desk reach exactly the state they should, and at what price.
+
+Every request runs on a fresh copy of the seeded desk; its rows afterwards and its answer are compared with what the request's author wrote
+down. The same requests go through ``step_by_step`` and, where it is installed, through smolagents on the same model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import labkit
+from labkit import desk, policies
+from labkit.agent import Agent
+from labkit.backends.llamacpp import LlamaCppBackend
+from labkit.bench.figures import Figure, median, share
+from labkit.bench.meter import Counts, Meter
+from labkit.client import Client
+from labkit.desk import cases
+from labkit.memory import Memory
+from labkit.tools import Tool, ToolRegistry
+
+OTHERS = 15
+"""Requests of a default run that ``step_by_step`` and the peer get; ``full`` gives them all."""
+
+
+@dataclass
+class Ran:
+    """What one way of answering did on all its requests."""
+
+    outcomes: list[cases.Outcome] = field(default_factory=list[cases.Outcome])
+    kinds: list[str] = field(default_factory=list[str])
+    turns: list[float] = field(default_factory=list[float])
+    calls: list[int] = field(default_factory=list[int])
+    tool_s: float = 0.0
+    counts: Counts = field(default_factory=Counts)
+
+
+def run(*, full: bool = False, requests: Path | None = None) -> list[Figure]:
+    """Measure success, wrong rows, time, overhead and what is read again.
+
+    Args:
+        full: The other strategies get every request too.
+        requests: Other requests in the format of ``data/desk/requests.jsonl``.
+    """
+    every = cases.load(requests)
+    client = labkit.load("llamacpp:smollm2-135m")
+    assert isinstance(client.backend, LlamaCppBackend)
+    some = every if full else every[:: max(1, len(every) // OTHERS)][:OTHERS]
+    with tempfile.TemporaryDirectory() as folder:
+        base = desk.build(Path(folder) / "base.db")
+        planned = measure(client.backend, base, every, policies.planned)
+        figures = _figures("agent", planned)
+        figures += _figures("agent.step_by_step", measure(client.backend, base, some, policies.step_by_step))
+        if importlib.util.find_spec("smolagents"):
+            from labkit.bench.peer import run_peer
+
+            figures += _figures("agent.smolagents", measure(client.backend, base, some, run_peer))
+    for kind, total in Counter(planned.kinds).items():
+        good = sum(o.ok for o, k in zip(planned.outcomes, planned.kinds, strict=True) if k == kind)
+        figures.append(Figure(f"agent.success.{kind}", good / total, "share", total))
+    return figures
+
+
+def measure(
+    backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], how: Callable[..., Any]
+) -> Ran:
+    """Answer every request, each on a fresh copy of the desk.
+
+    Args:
+        backend: The loaded model.
+        base: The desk to copy.
+        every: The requests.
+        how: A policy, or ``run_peer``.
+    """
+    meter, ran = Meter(backend), Ran()
+    client = Client(meter)  # pyright: ignore[reportArgumentType]: what is not counted comes from the inner backend
+    for number, case in enumerate(every):
+        path = Path(shutil.copy(base, base.with_name(f"desk-{number}.db")))
+        before = cases.snapshot(path)
+        tools = _timed(desk.Desk(path).tools(), ran)
+        session, answer, calls = Memory().session(case.id), "", 0
+        for words in case.turns:
+            began = time.perf_counter()
+            if how.__name__ == "run_peer":
+                answer, _ = how(client, tools.bind(said=words, question=words), words)
+            else:
+                result = Agent(client, tools, policy=how).run(words, session)
+                answer, calls = result.answer, calls + len(result.calls)
+            ran.turns.append(time.perf_counter() - began)
+        ran.outcomes.append(cases.judge(case, before, cases.snapshot(path), answer))
+        ran.kinds.append(case.kind)
+        ran.calls.append(calls)
+    ran.counts = meter.counts
+    return ran
+
+
+def _timed(tools: ToolRegistry, ran: Ran) -> ToolRegistry:
+    """The same tools; the time inside them is added up."""
+
+    def timed(tool: Tool) -> Tool:
+        function = tool.require_function()
+
+        def work(**arguments: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(**arguments)
+            finally:
+                ran.tool_s += time.perf_counter() - began
+
+        return replace(tool, function=work)
+
+    return ToolRegistry(*(timed(tool) for tool in tools))
+
+
+def _figures(name: str, ran: Ran) -> list[Figure]:
+    counts, n = ran.counts, len(ran.outcomes)
+    spent = sum(ran.turns)
+    own = spent - counts.seconds - ran.tool_s
+    figures = [
+        share(f"{name}.success", [o.ok for o in ran.outcomes]),
+        Figure(f"{name}.wrong_rows", sum(len(o.wrong_rows) for o in ran.outcomes), "rows", n),
+        Figure(
+            f"{name}.median_turn_s",
+            statistics.median(ran.turns),
+            "s",
+            len(ran.turns),
+            min(ran.turns),
+            max(ran.turns),
+        ),
+        median(f"{name}.calls", ran.calls, "calls"),
+        Figure(
+            f"{name}.overhead_ratio", own / counts.seconds if counts.seconds else 0.0, "ratio", len(ran.turns)
+        ),
+        Figure(
+            f"{name}.reread_ratio", counts.read / counts.new if counts.new else 0.0, "ratio", counts.requests
+        ),
+        Figure(f"{name}.tokens_read", counts.read / len(ran.turns), "tokens/turn", len(ran.turns)),
+        Figure(f"{name}.tokens_written", counts.written / len(ran.turns), "tokens/turn", len(ran.turns)),
+    ]
+    return figures

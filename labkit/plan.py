@@ -1,0 +1,257 @@
+"""A plan as data: which tools, in which order, with which arguments. It is made and checked before anything runs.
+
+The model says *what* is wanted: it chooses a tool for each part of the request. The program works out *how*: an argument that the user did not
+give comes from a tool whose result has a field of that name, as ``customer_id`` comes from ``find_customer`` (backward chaining, as in
+STRIPS: Fikes and Nilsson 1971). Only the user's words choose tools; what a tool returns fills arguments and never starts a call.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.client import Client
+from labkit.decoding.choose import choose
+from labkit.decoding.fill import fill
+from labkit.decoding.values import Leaf
+from labkit.errors import ToolCallError
+from labkit.messages import ToolCall
+from labkit.tools import Tool, ToolRegistry
+from labkit.toolschema import matches
+
+MAX_STEPS = 8
+SURE = 0.5
+"""A part of a request starts a tool of its own only above this probability."""
+_LOG_SURE = math.log(SURE)
+_CLAUSE = re.compile(r"(?<=[.?!;])\s+|\n+|,?\s+(?:and also|and then|and|also|plus|then)\s+")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A value that an earlier step's result will have."""
+
+    step: int
+    field: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a plan.
+
+    Attributes:
+        tool: The tool's name.
+        arguments: Values, and references to earlier steps' results.
+        goal: Whether the user asked for it; else it only provides a value for another step.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    goal: bool = True
+
+    @property
+    def needs(self) -> tuple[Ref, ...]:
+        """The references among its arguments."""
+        return tuple(v for v in self.arguments.values() if isinstance(v, Ref))
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the user has to say before a tool can run: one of these descriptions is enough."""
+
+    tool: str
+    anyone: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in the order they run, and what is missing for those that could not be planned."""
+
+    steps: tuple[Step, ...] = ()
+    missing: tuple[Need, ...] = ()
+    logprob: float = 0.0
+
+
+def make(client: Client, tools: ToolRegistry, words: str, known: Mapping[str, Any] | None = None) -> Plan:
+    """Plan a request.
+
+    Args:
+        client: Chooses tools and ranks values (``score``).
+        tools: What may be called.
+        words: The user's words, the only source of goals.
+        known: Values from earlier turns, by parameter name; the words come first.
+
+    Raises:
+        CapabilityMissing: The backend cannot score.
+    """
+    planner = _Planner(client, tools, words, known or {})
+    logprob = 0.0
+    for chosen, part, sure in goals(client, tools, words):
+        planner.add(chosen, part)
+        logprob += sure
+    steps = tuple(planner.steps)
+    return Plan(steps, tuple(dict.fromkeys(planner.missing)), logprob)
+
+
+def goals(client: Client, tools: ToolRegistry, words: str) -> list[tuple[Tool, str, float]]:
+    """The tools that the request asks for, each with the words that ask for it and its log-probability."""
+    if not len(tools) or not words.strip():
+        return []
+    found: dict[str, tuple[Tool, str, float]] = {}
+    parts = clauses(words)
+    for part in parts if len(parts) > 1 else []:
+        choice = choose(client, tools, part, none=True)
+        if choice.tool and choice.logprob > _LOG_SURE:
+            found.setdefault(choice.tool.name, (choice.tool, part, choice.logprob))
+    if len(found) > 1:
+        return list(found.values())
+    whole = choose(client, tools, words, none=True)
+    if whole.tool:
+        return [(whole.tool, words, whole.logprob)]
+    return [(tool, words, logprob) for tool, _, logprob in found.values()]
+
+
+def clauses(words: str) -> list[str]:
+    """Sentences, and what ``and`` joins."""
+    return [part for part in _CLAUSE.split(words) if part.strip()]
+
+
+@dataclass
+class _Planner:
+    client: Client
+    tools: ToolRegistry
+    words: str
+    known: Mapping[str, Any]
+    steps: list[Step] = field(default_factory=list[Step])
+    missing: list[Need] = field(default_factory=list[Need])
+
+    def add(self, tool: Tool, part: str) -> None:
+        """Plan a goal and what it depends on."""
+        arguments, absent = self._arguments(tool, part)
+        needs: list[Need] = []
+        for leaf in absent:
+            value = self._value(tool, leaf)
+            if isinstance(value, Need):
+                needs.append(value)
+            else:
+                arguments[leaf.name] = value
+        if needs:
+            self.missing += needs
+        else:
+            self._append(Step(tool.name, arguments))
+
+    def _arguments(self, tool: Tool, part: str) -> tuple[dict[str, Any], list[Leaf]]:
+        """Values from the part of the request, else from all of it; and the leaves that have none."""
+        filled = fill(self.client, tool, part, grounded=True)
+        if part == self.words:
+            return dict(filled.arguments), list(filled.missing)
+        whole = fill(self.client, tool, self.words, grounded=True)
+        return {**whole.arguments, **filled.arguments}, [m for m in filled.missing if m in whole.missing]
+
+    def _value(self, tool: Tool, leaf: Leaf) -> Any:
+        """What another tool finds by the user's words, else what is known, else what another tool finds by that; else a need."""
+        found = self._provided(tool, leaf, {})
+        if isinstance(found, Need) and _fits(leaf, self.known):
+            return self.known[leaf.name]
+        return self._provided(tool, leaf, self.known) if isinstance(found, Need) else found
+
+    def _provided(self, tool: Tool, leaf: Leaf, known: Mapping[str, Any]) -> Ref | Need:
+        """A reference to a step that provides the value; if there can be none, what the user would have to say."""
+        lacking: list[str] = []
+        for provider in self.tools:
+            if provider.name == tool.name or leaf.name not in provider.provides:
+                continue
+            arguments, absent = self._arguments(provider, self.words)
+            lacking += [described(a) for a in absent if not _fits(a, known)]
+            if all(_fits(a, known) for a in absent):
+                arguments |= {a.name: known[a.name] for a in absent}
+                return Ref(self._append(Step(provider.name, arguments, goal=False)), leaf.name)
+        return Need(tool.name, tuple(lacking) or (described(leaf),))
+
+    def _append(self, step: Step) -> int:
+        """The index of the step, which is added unless the same call is planned already."""
+        for i, other in enumerate(self.steps):
+            if (other.tool, other.arguments) == (step.tool, step.arguments):
+                self.steps[i] = Step(step.tool, step.arguments, goal=step.goal and other.goal)
+                return i
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+
+def _fits(leaf: Leaf, known: Mapping[str, Any]) -> bool:
+    return len(leaf.path) == 1 and leaf.name in known and matches(leaf.schema, known[leaf.name])
+
+
+def described(leaf: Leaf) -> str:
+    """What a parameter is, for the user."""
+    return (leaf.description.split(". ")[0].rstrip(".") or leaf.name.replace("_", " ")).strip()
+
+
+def problems(plan: Plan, tools: ToolRegistry) -> list[str]:
+    """What is wrong with a plan; empty if it may run. Nothing is executed to find out."""
+    found: list[str] = []
+    if len(plan.steps) > MAX_STEPS:
+        found.append(f"{len(plan.steps)} steps are more than {MAX_STEPS}")
+    for i, step in enumerate(plan.steps):
+        where = f"step {i + 1} ({step.tool})"
+        if step.tool not in tools:
+            found.append(f"{where}: there is no such tool")
+            continue
+        for ref in step.needs:
+            if not 0 <= ref.step < i:
+                found.append(
+                    f"{where}: {ref.field} comes from step {ref.step + 1}, which does not run before it"
+                )
+            elif (
+                plan.steps[ref.step].tool in tools
+                and ref.field not in tools[plan.steps[ref.step].tool].provides
+            ):
+                found.append(f"{where}: {plan.steps[ref.step].tool} does not provide {ref.field}")
+        found += [f"{where}: {text}" for text in _bad_values(step, tools[step.tool])]
+    return found
+
+
+def _bad_values(step: Step, tool: Tool) -> list[str]:
+    """Problems of the arguments whose values are known; one that a reference will fill counts as given."""
+    later = {k for k, v in step.arguments.items() if isinstance(v, Ref)}
+    properties = tool.parameters["properties"]
+    schema = {
+        **tool.parameters,
+        "properties": {k: v for k, v in properties.items() if k not in later},
+        "required": [k for k in tool.parameters.get("required", ()) if k not in later],
+    }
+    given = {k: v for k, v in step.arguments.items() if k not in later}
+    unknown = [f"there is no parameter {k}" for k in later if k not in properties]
+    try:
+        Tool(tool.name, tool.description, schema).validate(given)
+    except ToolCallError as error:
+        return [*unknown, error.message]
+    return unknown
+
+
+def resolve(step: Step, results: Sequence[Mapping[str, Any] | None], call_id: str) -> ToolCall | None:
+    """The call, with references replaced by the results' fields; None if a result that it needs is not there."""
+    arguments: dict[str, Any] = {}
+    for name, value in step.arguments.items():
+        if isinstance(value, Ref):
+            result = results[value.step] if value.step < len(results) else None
+            if result is None or value.field not in result:
+                return None
+            arguments[name] = result[value.field]
+        else:
+            arguments[name] = value
+    return ToolCall(step.tool, arguments, call_id)
+
+
+def show(plan: Plan) -> Iterator[str]:
+    """One line for each step, and for each thing that is missing."""
+    for i, step in enumerate(plan.steps, 1):
+        values = ", ".join(
+            f"{k}=<{v.field} of {v.step + 1}>" if isinstance(v, Ref) else f"{k}={v!r}"
+            for k, v in step.arguments.items()
+        )
+        yield f"{i}. {step.tool}({values}){'' if step.goal else '   to get a value'}"
+    for need in plan.missing:
+        yield f"-  {need.tool} needs: {' or '.join(need.anyone)}"
