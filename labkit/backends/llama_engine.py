@@ -30,8 +30,10 @@ from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
 
-SLOTS = 8
+SLOTS = 16
 """Conversations whose prefix is kept."""
+PARKED = 2
+"""How many context windows the parked ones may fill together; 16 windows of 4,096 tokens would take 1.5 GB."""
 BRANCHES = 16
 """Continuations scored in one step; each needs a sequence of its own."""
 LIVE = 0
@@ -306,6 +308,16 @@ class Engine:
         if held is None or not self.c.llama_state_seq_set_data(self._ctx, _bytes(held), held.size, LIVE):
             tokens = []
         slot.tokens, slot.parked, self._live = tokens, None, slot
+        self._trim()
+
+    def _trim(self) -> None:
+        """Drop the oldest parked conversations beyond what ``PARKED`` allows."""
+        parked = sorted((s for s in self._slots if s.parked is not None), key=lambda s: -s.used)
+        total = 0
+        for slot in parked:
+            total += len(slot.tokens)
+            if total > PARKED * self.context and slot.thread is None:
+                self._forget(slot, 0)
 
     def _forget(self, slot: Slot, keep: int) -> None:
         """Keep only the first tokens of a slot: of the live one any number, of a parked one none."""
