@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from labkit.errors import ConfigError
@@ -33,6 +33,11 @@ def words(question: str) -> list[str]:
     """The words of a question that mean something, each once, in lower case."""
     found = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", question).lower())
     return [word for word in dict.fromkeys(found) if word not in STOP_WORDS]
+
+
+def query(terms: Sequence[str]) -> str:
+    """An FTS5 query for any of these words; in quotation marks none of them is an operator."""
+    return " OR ".join(f'"{term}"' for term in terms)
 
 
 def clean(text: str) -> str:

@@ -133,7 +133,7 @@ class Knowledge:
         known = sorted((t for t in places if places[t]), key=lambda t: -weight[t])[:TERMS]
         if not known:
             return []
-        rows = self.database.read(FIND, " OR ".join(f'"{term}"' for term in known), limit)
+        rows = self.database.read(FIND, documents.query(known), limit)
         return [
             Passage(source, title, _best(marked), snippet, score, had / sum(weight.values()))
             for n, source, title, marked, snippet, score in rows
@@ -170,7 +170,7 @@ class Knowledge:
         self.database.close()
 
     def _places(self, term: str) -> set[int]:
-        rows = self.database.read("SELECT rowid FROM passage WHERE passage MATCH ?", f'"{term}"')
+        rows = self.database.read("SELECT rowid FROM passage WHERE passage MATCH ?", documents.query([term]))
         return {row[0] for row in rows}
 
 

@@ -7,25 +7,31 @@ STRIPS: Fikes and Nilsson 1971). Only the user's words choose tools; what a tool
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.client import Client
+from labkit.decoding.by_example import by_example, has_examples
 from labkit.decoding.choose import choose
 from labkit.decoding.fill import fill
-from labkit.decoding.values import Leaf
+from labkit.decoding.rank import log_shares
+from labkit.decoding.text import read
+from labkit.decoding.values import Leaf, candidates, in_request, leaves
 from labkit.errors import ToolCallError
 from labkit.messages import ToolCall
 from labkit.tools import Tool, ToolRegistry
 from labkit.toolschema import matches
 
 MAX_STEPS = 8
-SURE = 0.5
-"""A part of a request starts a tool of its own only above this probability."""
-_LOG_SURE = math.log(SURE)
+MAX_PARTS = 6
+"""Parts of a request that are looked at for a goal of their own."""
+APART = 3.0
+"""A part has a goal of its own if its tool is so many nats ahead of the other parts' tools."""
+CANNOT_RUN = 3.0
+"""What a tool loses, in nats, if a value that it needs was not said."""
+FAR = 20.0
 _CLAUSE = re.compile(r"(?<=[.?!;])\s+|\n+|,?\s+(?:and also|and then|and|also|plus|then)\s+")
 
 
@@ -88,29 +94,71 @@ def make(client: Client, tools: ToolRegistry, words: str, known: Mapping[str, An
     """
     planner = _Planner(client, tools, words, known or {})
     logprob = 0.0
-    for chosen, part, sure in goals(client, tools, words):
+    for chosen, part, sure in goals(client, tools, words, known or {}):
         planner.add(chosen, part)
         logprob += sure
     steps = tuple(planner.steps)
     return Plan(steps, tuple(dict.fromkeys(planner.missing)), logprob)
 
 
-def goals(client: Client, tools: ToolRegistry, words: str) -> list[tuple[Tool, str, float]]:
-    """The tools that the request asks for, each with the words that ask for it and its log-probability."""
+def goals(
+    client: Client, tools: ToolRegistry, words: str, known: Mapping[str, Any]
+) -> list[tuple[Tool, str, float]]:
+    """The tools that the request asks for, each with the words that ask for it and its log-probability.
+
+    One for the whole request; or two or more, if its parts speak clearly for different tools.
+    """
     if not len(tools) or not words.strip():
         return []
+    parts = clauses(words)[:MAX_PARTS]
+    whole, *every = _scores(client, tools, [words, *(parts if len(parts) > 1 else [])], known)
+    best = [max(scores, key=lambda name: scores[name]) for scores in every]
     found: dict[str, tuple[Tool, str, float]] = {}
-    parts = clauses(words)
-    for part in parts if len(parts) > 1 else []:
-        choice = choose(client, tools, part, none=True)
-        if choice.tool and choice.logprob > _LOG_SURE:
-            found.setdefault(choice.tool.name, (choice.tool, part, choice.logprob))
+    for scores, name, part in zip(every, best, parts, strict=False):
+        others = [other for other in best if other not in (name, None)]
+        if name and others and all(scores[name] - scores[other] > APART for other in others):
+            found.setdefault(name, (tools[name], part, _logprob(scores, name)))
     if len(found) > 1:
         return list(found.values())
-    whole = choose(client, tools, words, none=True)
-    if whole.tool:
-        return [(whole.tool, words, whole.logprob)]
-    return [(tool, words, logprob) for tool, _, logprob in found.values()]
+    name = max(whole, key=lambda name: whole[name])
+    return [(tools[name], words, _logprob(whole, name))] if name else []
+
+
+def _scores(
+    client: Client, tools: ToolRegistry, texts: Sequence[str], known: Mapping[str, Any]
+) -> list[dict[str | None, float]]:
+    """How well each tool, and none (the key None), fits each text; less for a tool that could not run with what was said."""
+    if not has_examples(tools):
+        found: list[dict[str | None, float]] = []
+        for text in texts:
+            choice = choose(client, tools, text, none=True)
+            found.append({None: choice.none_logprob} | {t.name: -FAR for t in tools})
+            if choice.tool:
+                found[-1][choice.tool.name] = choice.logprob
+        return found
+    cannot = [t.name for t in tools if not _could_run(tools, t, texts[0], known)]
+    scores = by_example(client, tools, texts)
+    return [{name: s - (CANNOT_RUN if name in cannot else 0.0) for name, s in row.items()} for row in scores]
+
+
+def _could_run(tools: ToolRegistry, tool: Tool, words: str, known: Mapping[str, Any]) -> bool:
+    """Whether the words, what is known and what other tools find by the words would give every required value."""
+    reading = read(words)
+    for leaf in leaves(tool.parameters):
+        if (
+            not leaf.required
+            or _fits(leaf, known)
+            or any(in_request(c, leaf) for c in candidates(leaf, reading))
+        ):
+            continue
+        providers = (t for t in tools if t.name != tool.name and leaf.name in t.provides)
+        if not any(_could_run(tools.only(p.name), p, words, known) for p in providers):
+            return False
+    return True
+
+
+def _logprob(scores: Mapping[str | None, float], name: str | None) -> float:
+    return log_shares([scores[name], *(s for other, s in scores.items() if other != name)])[0]
 
 
 def clauses(words: str) -> list[str]:

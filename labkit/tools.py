@@ -47,6 +47,7 @@ class Tool:
         function: What runs; None where only the schema is known.
         provides: Names of the fields of its result, where its return type names them (a dataclass, a TypedDict, a pydantic model).
         bound: Arguments that the program fills in; the model never sees them.
+        examples: Typical requests, from the docstring's section ``Examples:``, one a line.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Tool:
     model: type[BaseModel] | None = field(default=None, repr=False)
     provides: tuple[str, ...] = ()
     bound: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    examples: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, as if it were not a tool."""
@@ -165,7 +167,7 @@ def tool(function: Callable[..., Any]) -> Tool:
         (3, ['a', 'b'])
     """
     name = getattr(function, "__name__", type(function).__name__)
-    summary, described = read_docstring(function)
+    summary, described, examples = read_docstring(function)
     problems = [] if summary else ["it has no docstring that says what it does"]
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -202,7 +204,7 @@ def tool(function: Callable[..., Any]) -> Tool:
             f"{name} cannot be a tool: {reason}",
             "Use types that JSON has: str, int, float, bool, Literal, Enum, list, dict, dataclass.",
         ) from error
-    return Tool(name, summary, parameters, function, model, _provides(hints.get("return")))
+    return Tool(name, summary, parameters, function, model, _provides(hints.get("return")), examples=examples)
 
 
 class ToolRegistry:

@@ -14,8 +14,8 @@ from jsonschema.exceptions import ValidationError as SchemaMismatch
 from labkit.messages import JsonSchema
 
 
-def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """What the function is for, and what each parameter means. Google, NumPy and Sphinx styles."""
+def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """What the function is for, what each parameter means, and typical requests. Google, NumPy and Sphinx styles."""
     import griffe
 
     text = inspect.getdoc(function) or ""
@@ -26,13 +26,16 @@ def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         if "\n----" in text
         else griffe.Parser.google
     )
-    summary, described = "", dict[str, str]()
+    summary, described, requests = "", dict[str, str](), list[str]()
     for section in griffe.parse(griffe.Docstring(text), style, warnings=False) if text else []:
         if isinstance(section, griffe.DocstringSectionText) and not summary:
             summary = " ".join(section.value.split())
         elif isinstance(section, griffe.DocstringSectionParameters):
             described |= {p.name: " ".join(p.description.split()) for p in section.value if p.description}
-    return summary, described
+        elif isinstance(section, griffe.DocstringSectionExamples):
+            texts = [text for kind, text in section.value if kind is griffe.DocstringSectionKind.text]
+            requests += [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    return summary, described, tuple(requests)
 
 
 @cache

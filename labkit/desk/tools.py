@@ -130,6 +130,11 @@ class Desk:
 
         Args:
             email: E-mail address of the customer.
+
+        Examples:
+            Which customer number do I have? My address is jo@example.com.
+            Please look up my account, I am registered as lee@example.org.
+            Do you have an account under mia@example.net?
         """
         with self._db() as db:
             row = _one(db, "SELECT customer_id, name FROM customers WHERE email = ?", email.strip())
@@ -144,6 +149,12 @@ class Desk:
 
         Args:
             order_id: Order number.
+
+        Examples:
+            Where is my parcel? It is order 10234.
+            When will order 10877 arrive?
+            Has order number 10991 been shipped yet?
+            I am still waiting for #10450, what is going on with it?
         """
         with self._db() as db:
             row = _one(
@@ -168,6 +179,11 @@ class Desk:
 
         Args:
             product: Name of the product.
+
+        Examples:
+            How much is the pasta maker?
+            Do you have the ice cream machine in stock?
+            What does the juicer cost, and can I still get one?
         """
         with self._db() as db:
             rows = {row["name"]: row for row in db.execute("SELECT * FROM products ORDER BY sku")}
@@ -189,6 +205,12 @@ class Desk:
             customer_id: Number of the customer.
             said: What the customer said.
             order_id: Order number that the problem is about.
+
+        Examples:
+            My toaster stopped working, I want to complain.
+            The lid arrived broken, please open a ticket.
+            There is a part missing in the box of order 10333, my mail is tom@example.com.
+            The machine leaks, can somebody help me?
         """
         said = said.encode("utf-8", "replace").decode("utf-8")  # half of a character cannot be stored
         # the same words while their ticket is open are a retry, and the same ticket
@@ -225,6 +247,11 @@ class Desk:
             customer_id: Number of the customer.
             day: Day of the call.
             time: Time of the call, as HH:MM.
+
+        Examples:
+            Please call me back on Monday at 2 pm.
+            Can someone phone me on Thursday at 9:30?
+            I would like to talk to a person, ring me on Friday at noon.
         """
         with self._db(write=True) as db:
             _require_customer(db, customer_id)
@@ -249,6 +276,13 @@ class Desk:
 
         Args:
             question: What the customer wants to know.
+
+        Examples:
+            How long do I have to send something back?
+            Can I pay by invoice?
+            How do I clean the juicer?
+            Is the blade covered by the warranty?
+            Do you ship abroad?
         """
         passage = self._articles().answer(question)
         if passage is None:
