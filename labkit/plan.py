@@ -27,8 +27,8 @@ from labkit.toolschema import matches
 MAX_STEPS = 8
 MAX_PARTS = 6
 """Parts of a request that are looked at for a goal of their own."""
-APART = 3.0
-"""A part has a goal of its own if its tool is so many nats ahead of the other parts' tools."""
+APART = 6.0
+"""A part has a goal of its own if its tool is so many nats ahead of every other, and of none."""
 CANNOT_RUN = 3.0
 """What a tool loses, in nats, if a value that it needs was not said."""
 FAR = 20.0
@@ -106,18 +106,17 @@ def goals(
 ) -> list[tuple[Tool, str, float]]:
     """The tools that the request asks for, each with the words that ask for it and its log-probability.
 
-    One for the whole request; or two or more, if its parts speak clearly for different tools.
+    One for the whole request; or several, if its parts speak clearly for different tools.
     """
     if not len(tools) or not words.strip():
         return []
     parts = clauses(words)[:MAX_PARTS]
     whole, *every = _scores(client, tools, [words, *(parts if len(parts) > 1 else [])], known)
-    best = [max(scores, key=lambda name: scores[name]) for scores in every]
     found: dict[str, tuple[Tool, str, float]] = {}
-    for scores, name, part in zip(every, best, parts, strict=False):
-        others = [other for other in best if other not in (name, None)]
-        if name and others and all(scores[name] - scores[other] > APART for other in others):
-            found.setdefault(name, (tools[name], part, _logprob(scores, name)))
+    for scores, part in zip(every, parts, strict=False):
+        first, second = sorted(scores, key=lambda name: -scores[name])[:2]
+        if first and scores[first] - scores[second] > APART:
+            found.setdefault(first, (tools[first], part, _logprob(scores, first)))
     if len(found) > 1:
         return list(found.values())
     name = max(whole, key=lambda name: whole[name])

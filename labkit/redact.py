@@ -30,9 +30,10 @@ _KEYS = re.compile(
 )
 _EMAIL = re.compile(r"(?<![\w.+%'-])[\w.+%'-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 _PHONE = re.compile(
-    r"(?<![\w.:-])(?!\d{4}-\d\d-\d\d)(?!\d+\.\d+(?![\d.]))[+(]?\d[()\s/.\u00a0\u2010-\u2013-]{0,3}"
+    r"(?<![\w.:-])(?!\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}\b)(?!\d+\.\d+(?![\d.]))[+(]?\d[()\s/.\u00a0\u2010-\u2013-]{0,3}"
     r"(?:\d[()\s/.\u00a0\u2010-\u2013-]{0,3}){5,16}\d(?![\w:])"
 )
+_MAILBOXES = ("info", "mail", "contact", "hello", "office", "sales", "service", "shop", "support", "team")
 _WORD = re.compile(r"[^\W_]+")
 _ID = re.compile(r"[\x21-\x7e]{0,40}")
 _VALUE = r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^,;\n}\])]+"""
@@ -48,6 +49,7 @@ class Redactor:
 
     def __init__(self, pii: Iterable[str] = PII, *, content: bool = False) -> None:
         self.content = content
+        pii = [p for p in ([pii] if isinstance(pii, str) else pii) if _joined(p)]
         self._pii = tuple(_joined(p) for p in pii)
         self._seen: dict[str, None] = {}
         self._secrets = _secrets()
@@ -98,8 +100,10 @@ class Redactor:
             return {self.text(str(k)): self._scrubbed(v) for k, v in value.items()}
         if isinstance(value, list):
             return [self._scrubbed(v) for v in value]
-        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in self._seen:
-            return "<pii>"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (
+                "<secret>" if str(value) in self._secrets else "<pii>" if str(value) in self._seen else value
+            )
         return self.text(value) if isinstance(value, str) else value
 
     def _masked(self, value: Any, key: str) -> Any:
@@ -171,8 +175,9 @@ def _values(value: Any) -> Iterator[str]:
     elif value is not None and not isinstance(value, bool):
         text = unicodedata.normalize("NFC", str(value)).strip()
         yield text
-        if "@" not in text:
-            yield from (w for w in _WORD.findall(text) if w.isalpha() or len(w) > 4)
+        local = text.partition("@")[0]  # of an e-mail address; often a name
+        words = (w for w in _WORD.findall(local) if w.isalpha() or len(w) > 4)
+        yield from (w for w in words if local == text or w.lower() not in _MAILBOXES)
 
 
 def _telling(value: str) -> bool:

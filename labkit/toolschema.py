@@ -141,7 +141,10 @@ def json_type(node: JsonSchema) -> JsonSchema:
 
 
 def bounded(schema: JsonSchema) -> JsonSchema:
-    """The schema with bounds on strings, lists and integers, so that a weak model that generates under it comes to an end."""
+    """The schema with bounds on strings, lists and integers, so that a weak model that generates under it comes to an end.
+
+    A pattern is its own bound: the constraint engine cannot hold both.
+    """
     bounds: dict[str, JsonSchema] = {
         "string": {"maxLength": 200},
         "array": {"maxItems": 20},
@@ -150,7 +153,7 @@ def bounded(schema: JsonSchema) -> JsonSchema:
 
     def bound(part: JsonSchema) -> JsonSchema:
         kind = part.get("type")
-        free = isinstance(kind, str) and "enum" not in part and "const" not in part
+        free = isinstance(kind, str) and not {"enum", "const", "pattern"} & part.keys()
         return {**bounds.get(str(kind), {}), **part} if free else part
 
     return map_schema(schema, bound)

@@ -86,9 +86,9 @@ class Trace:
         if _active is self:
             _active = None
         self._open.clear()
-        self.flush()
+        self._release()
         if self._sink:
-            self._sink.shutdown()
+            self._sink.shutdown()  # sends what is left
 
     def __enter__(self) -> Self:
         return self

@@ -28,8 +28,15 @@ from labkit.desk import cases
 from labkit.memory import Memory
 from labkit.tools import Tool, ToolRegistry
 
-OTHERS = 15
-"""Requests of a default run that ``step_by_step`` and the peer get; ``full`` gives them all."""
+OTHERS = 12
+"""Requests of a default run that ``step_by_step`` gets; ``full`` gives them all to it and to the peer."""
+PEER = 6
+"""Requests of a default run that smolagents gets: it takes many times longer."""
+
+Answer = Callable[[str], tuple[str, int]]
+"""The user's words -> the answer, and how many calls it took."""
+Way = Callable[[Client, ToolRegistry], Answer]
+"""A way of answering, made anew for each conversation."""
 
 
 @dataclass
@@ -54,51 +61,83 @@ def run(*, full: bool = False, requests: Path | None = None) -> list[Figure]:
     every = cases.load(requests)
     client = labkit.load("llamacpp:smollm2-135m")
     assert isinstance(client.backend, LlamaCppBackend)
-    some = every if full else every[:: max(1, len(every) // OTHERS)][:OTHERS]
+    ways: dict[str, tuple[Way, int]] = {
+        "agent": (with_policy(policies.planned), len(every)),
+        "agent.step_by_step": (with_policy(policies.step_by_step), OTHERS),
+    }
+    if importlib.util.find_spec("smolagents"):
+        ways["agent.smolagents"] = (with_peer, PEER)
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         base = desk.build(Path(folder) / "base.db")
-        planned = measure(client.backend, base, every, policies.planned)
-        figures = _figures("agent", planned)
-        figures += _figures("agent.step_by_step", measure(client.backend, base, some, policies.step_by_step))
-        if importlib.util.find_spec("smolagents"):
-            from labkit.bench.peer import run_peer
-
-            figures += _figures("agent.smolagents", measure(client.backend, base, some, run_peer))
+        ran = {
+            name: measure(client.backend, base, every if full else sample(every, n), way)
+            for name, (way, n) in ways.items()
+        }
+    for name in ways:
+        figures += _figures(name, ran[name])
+    planned = ran["agent"]
     for kind, total in Counter(planned.kinds).items():
         good = sum(o.ok for o, k in zip(planned.outcomes, planned.kinds, strict=True) if k == kind)
         figures.append(Figure(f"agent.success.{kind}", good / total, "share", total))
     return figures
 
 
-def measure(
-    backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], how: Callable[..., Any]
-) -> Ran:
+def sample(every: Sequence[cases.Case], n: int) -> Sequence[cases.Case]:
+    """So many of them, spread over all kinds."""
+    return every[:: max(1, len(every) // n)][:n]
+
+
+def with_policy(policy: policies.Policy) -> Way:
+    """Our loop with one of its policies."""
+
+    def way(client: Client, tools: ToolRegistry) -> Answer:
+        agent, session = Agent(client, tools, policy=policy), Memory().session("bench")
+
+        def answer(words: str) -> tuple[str, int]:
+            result = agent.run(words, session)
+            return result.answer, len(result.calls)
+
+        return answer
+
+    return way
+
+
+def with_peer(client: Client, tools: ToolRegistry) -> Answer:
+    """A smolagents agent with structured output on the same model."""
+    from labkit.bench.peer import Peer
+
+    peer = Peer(client, tools.bind(said="", question=""))
+
+    def answer(words: str) -> tuple[str, int]:
+        before = len(peer.steps)
+        return peer.run(words, tools.bind(said=words, question=words))[0], len(peer.steps) - before - 1  # the first is the request
+
+    return answer
+
+
+def measure(backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], way: Way) -> Ran:
     """Answer every request, each on a fresh copy of the desk.
 
     Args:
         backend: The loaded model.
         base: The desk to copy.
         every: The requests.
-        how: A policy, or ``run_peer``.
+        way: How to answer.
     """
     meter, ran = Meter(backend), Ran()
     client = Client(meter)  # pyright: ignore[reportArgumentType]: what is not counted comes from the inner backend
     for number, case in enumerate(every):
         path = Path(shutil.copy(base, base.with_name(f"desk-{number}.db")))
         before = cases.snapshot(path)
-        tools = _timed(desk.Desk(path).tools(), ran)
-        session, answer, calls = Memory().session(case.id), "", 0
+        answer, text = way(client, _timed(desk.Desk(path).tools(), ran)), ""
         for words in case.turns:
             began = time.perf_counter()
-            if how.__name__ == "run_peer":
-                answer, _ = how(client, tools.bind(said=words, question=words), words)
-            else:
-                result = Agent(client, tools, policy=how).run(words, session)
-                answer, calls = result.answer, calls + len(result.calls)
+            text, calls = answer(words)
             ran.turns.append(time.perf_counter() - began)
-        ran.outcomes.append(cases.judge(case, before, cases.snapshot(path), answer))
+            ran.calls.append(calls)
+        ran.outcomes.append(cases.judge(case, before, cases.snapshot(path), text))
         ran.kinds.append(case.kind)
-        ran.calls.append(calls)
     ran.counts = meter.counts
     return ran
 

@@ -13,7 +13,7 @@ from typing import Any
 from labkit.client import Client
 from labkit.decoding.rank import Slot, best, slots
 from labkit.decoding.text import read
-from labkit.decoding.values import OMIT, Candidate, Leaf, in_request, rebuild
+from labkit.decoding.values import OMIT, Candidate, Leaf, identifies, in_request, rebuild
 from labkit.messages import Message, assistant, system, user
 from labkit.tools import Tool
 from labkit.toolschema import bounded
@@ -84,10 +84,7 @@ def fill(
     missing: list[Leaf] = []
     if grounded:
         for slot in found:
-            pairs = [
-                p for p in zip(slot.candidates, slot.evidence, strict=True) if in_request(p[0], slot.leaf)
-            ]
-            slot.candidates, slot.evidence = [c for c, _ in pairs], [e for _, e in pairs]
+            ground(slot)
         missing = [slot.leaf for slot in found if not slot.candidates and slot.leaf.required]
     known = [slot for slot in found if slot.candidates]
     if ask_model:
@@ -100,6 +97,14 @@ def fill(
         if not slot.candidates and not grounded:
             arguments[slot.leaf.path] = generate(client, tool, request, slot.leaf)
     return Filled(rebuild(arguments), logprob, by_path, tuple(known), tuple(missing))
+
+
+def ground(slot: Slot) -> None:
+    """Keep only candidates that stand in the request; an identifier that does is meant, even if it is optional."""
+    pairs = [p for p in zip(slot.candidates, slot.evidence, strict=True) if in_request(p[0], slot.leaf)]
+    if identifies(slot.leaf):
+        pairs = [p for p in pairs if p[0].value is not OMIT] or pairs
+    slot.candidates, slot.evidence = [c for c, _ in pairs], [e for _, e in pairs]
 
 
 def ask(client: Client, tool: Tool, request: str, slot: Slot) -> None:

@@ -135,6 +135,11 @@ def in_request(candidate: Candidate, leaf: Leaf) -> bool:
     return bool(candidate.spans) or candidate.value is OMIT or leaf.kind == "boolean"
 
 
+def identifies(leaf: Leaf) -> bool:
+    """Whether a schema is so narrow that what fits it is meant: a pattern, or a number of at least four digits."""
+    return "pattern" in leaf.schema or leaf.schema.get("minimum", 0) >= 1000
+
+
 _LIMITS = frozenset(
     {"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
     | {"multipleOf", "minItems", "maxItems"}
