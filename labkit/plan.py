@@ -25,13 +25,14 @@ from labkit.tools import Tool, ToolRegistry
 from labkit.toolschema import matches
 
 MAX_STEPS = 8
-MAX_PARTS = 6
-"""Parts of a request that are looked at for a goal of their own."""
+MAX_PARTS = 8
+"""Sentences and clauses of a request that the model is asked about, the first ones."""
 APART = 6.0
 """A part has a goal of its own if its tool is so many nats ahead of every other, and of none."""
 CANNOT_RUN = 3.0
 """What a tool loses, in nats, if a value that it needs was not said."""
 FAR = 20.0
+"""Behind the tool that was chosen, where only the choice is known."""
 _CLAUSE = re.compile(r"(?<=[.?!;])\s+|\n+|,?\s+(?:and also|and then|and|also|plus|then)\s+")
 
 
@@ -106,38 +107,38 @@ def goals(
 ) -> list[tuple[Tool, str, float]]:
     """The tools that the request asks for, each with the words that ask for it and its log-probability.
 
-    One for the whole request; or several, if its parts speak clearly for different tools.
+    One for the whole request, whose parts are added up; or several, if its parts speak clearly for different tools. Tools without examples are
+    chosen by the whole request alone.
     """
     if not len(tools) or not words.strip():
         return []
-    parts = clauses(words)[:MAX_PARTS]
-    whole, *every = _scores(client, tools, [words, *(parts if len(parts) > 1 else [])], known)
+    parts = clauses(words)[:MAX_PARTS] if has_examples(tools) else [words]
+    every = _scores(client, tools, parts)
+    loss = {t.name: 0.0 if _could_run(tools, t, words, known) else CANNOT_RUN for t in tools}
     found: dict[str, tuple[Tool, str, float]] = {}
-    for scores, part in zip(every, parts, strict=False):
+    for scores, part in zip(every, parts, strict=True):
+        scores = {name: score - loss.get(name or "", 0.0) for name, score in scores.items()}
         first, second = sorted(scores, key=lambda name: -scores[name])[:2]
         if first and scores[first] - scores[second] > APART:
             found.setdefault(first, (tools[first], part, _logprob(scores, first)))
     if len(found) > 1:
         return list(found.values())
+    whole = {name: sum(row[name] for row in every) - loss.get(name or "", 0.0) for name in every[0]}
     name = max(whole, key=lambda name: whole[name])
     return [(tools[name], words, _logprob(whole, name))] if name else []
 
 
-def _scores(
-    client: Client, tools: ToolRegistry, texts: Sequence[str], known: Mapping[str, Any]
-) -> list[dict[str | None, float]]:
-    """How well each tool, and none (the key None), fits each text; less for a tool that could not run with what was said."""
-    if not has_examples(tools):
-        found: list[dict[str | None, float]] = []
-        for text in texts:
-            choice = choose(client, tools, text, none=True)
-            found.append({None: choice.none_logprob} | {t.name: -FAR for t in tools})
-            if choice.tool:
-                found[-1][choice.tool.name] = choice.logprob
-        return found
-    cannot = [t.name for t in tools if not _could_run(tools, t, texts[0], known)]
-    scores = by_example(client, tools, texts)
-    return [{name: s - (CANNOT_RUN if name in cannot else 0.0) for name, s in row.items()} for row in scores]
+def _scores(client: Client, tools: ToolRegistry, parts: Sequence[str]) -> list[dict[str | None, float]]:
+    """How well each tool, and none (the key None), fits each part, in nats."""
+    if has_examples(tools):
+        return by_example(client, tools, parts)
+    found: list[dict[str | None, float]] = []
+    for part in parts:
+        choice = choose(client, tools, part, none=True)
+        found.append({None: choice.none_logprob} | {t.name: -FAR for t in tools})
+        if choice.tool:
+            found[-1][choice.tool.name] = choice.logprob
+    return found
 
 
 def _could_run(tools: ToolRegistry, tool: Tool, words: str, known: Mapping[str, Any]) -> bool:
@@ -187,7 +188,8 @@ class _Planner:
         if needs:
             self.missing += needs
         else:
-            self._append(Step(tool.name, arguments))
+            order = tool.parameters["properties"]
+            self._append(Step(tool.name, {name: arguments[name] for name in order if name in arguments}))
 
     def _arguments(self, tool: Tool, part: str) -> tuple[dict[str, Any], list[Leaf]]:
         """Values from the part of the request, else from all of it; and the leaves that have none."""

@@ -42,9 +42,10 @@ LIVE = 0
 
 @dataclass
 class Slot:
-    """A conversation's tokens and, unless it is live, their keys and values."""
+    """A conversation's tokens and, unless it is live, their keys and values; and the logits after its prompt, if nothing came after."""
 
     tokens: list[int] = field(default_factory=list[int])
+    logits: Logits | None = None
     parked: NDArray[np.uint8] | None = None
     thread: int | None = None
     used: int = 0
@@ -191,12 +192,14 @@ class Engine:
                 slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
             better = _shared(donor.tokens, prompt) > _shared(slot.tokens, prompt)
             self._activate(slot, donor if better else slot)
-            # llama.cpp rounds a batch of one token differently from a larger one. Reading the last two again, always
-            # together, makes a prompt's logits the same whether it was cached or not.
-            self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
+            known = slot.logits is not None and slot.tokens == list(prompt)
+            if not known:
+                # llama.cpp rounds a batch of one token differently from a larger one. Reading the last two again, always
+                # together, makes a prompt's logits the same whether it was cached or not.
+                self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
             slot.thread, slot.used = me, next(self._clock)
             self.prompt_tokens += len(prompt)
-            self.read_tokens += len(prompt) - min(_shared(slot.tokens, prompt), len(prompt) - 1)
+            self.read_tokens += len(prompt) - len(slot.tokens)
             self.c.llama_set_n_threads(self._ctx, n := self._idle.now(), n)
         try:
             yield slot
@@ -220,7 +223,10 @@ class Engine:
                     "Shorten the conversation, or raise LABKIT_CONTEXT (the model sets its own upper bound).",
                 )
             self._activate(slot, slot)
+            if slot.logits is not None and slot.tokens == list(tokens):
+                return slot.logits.copy()
             try:
+                size = 0
                 self._forget(slot, min(_shared(slot.tokens, tokens), len(tokens) - 1))
                 while (start := len(slot.tokens)) < len(tokens):
                     left = len(tokens) - start
@@ -229,7 +235,11 @@ class Engine:
                     part = tokens[start : start + size]
                     self._decode([(token, start + i, LIVE) for i, token in enumerate(part)], outputs)
                     slot.tokens.extend(part)
-                return self._row(-1).copy()
+                logits = self._row(-1).copy()
+                slot.logits = (
+                    logits.copy() if size > 1 else None
+                )  # a batch of one token is rounded differently
+                return logits
             except BaseException:  # also Ctrl-C: what the cache holds now is not known
                 self._forget(slot, 0)
                 raise
@@ -307,7 +317,8 @@ class Engine:
         held, tokens = source.parked, list(source.tokens)
         if held is None or not self.c.llama_state_seq_set_data(self._ctx, _bytes(held), held.size, LIVE):
             tokens = []
-        slot.tokens, slot.parked, self._live = tokens, None, slot
+        logits = source.logits if tokens else None
+        slot.tokens, slot.logits, slot.parked, self._live = tokens, logits, None, slot
         self._trim()
 
     def _trim(self) -> None:
@@ -325,6 +336,8 @@ class Engine:
             self.c.llama_memory_seq_rm(self._memory, LIVE, keep, -1)
         else:
             slot.parked = None
+        if keep < len(slot.tokens):
+            slot.logits = None
         del slot.tokens[keep:]
 
 
