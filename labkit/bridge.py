@@ -32,15 +32,22 @@ def unpack(value: Any) -> Any:
     return [unpack(item) for item in value] if isinstance(value, list) else value
 
 
-def answer(question: str, namespace: dict[str, Any]) -> str:
+class Answer(str):
+    """JSON that shows as it is, so that nobody has to unquote it."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def answer(question: str, namespace: dict[str, Any]) -> Answer:
     """Evaluate the question's expression among the notebook's names. Returns ``{"value": …}`` or ``{"error": …}`` as JSON."""
     asked = json.loads(question)
     try:
         names = {**namespace, **unpack(asked["inputs"])}
         value = eval(compile(asked["expression"], "<judge>", "eval", dont_inherit=True), names)
-        return json.dumps({"value": _plain(value)})
+        return Answer(json.dumps({"value": _plain(value)}))
     except Exception as error:
-        return json.dumps({"error": type(error).__name__, "message": str(error)[:500]})
+        return Answer(json.dumps({"error": type(error).__name__, "message": str(error)[:500]}))
 
 
 def _plain(value: Any) -> Any:

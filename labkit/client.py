@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from labkit import backends, trace
-from labkit.backends import Backend, OpenModel, Scores
+from labkit.backends import Backend, Batches, OpenModel, Scores, Waits, lacking
 from labkit.config import settings
 from labkit.errors import BackendError, CapabilityMissing, ConfigError, GenerationTimeout
 from labkit.messages import (
@@ -69,7 +71,24 @@ class Client:
     ) -> Completion:
         """The whole answer. Arguments and errors are those of ``stream``."""
         with closing(self.stream(messages, timeout_s=timeout_s, **options)) as stream:  # type: ignore[type-var]
-            return collect(stream, self.backend.name)
+            answer = collect(stream, self.backend.name)
+        return replace(answer, model=self.backend.name)  # with several backends: the one that answered
+
+    def batch(self, prompts: Sequence[MessagesLike], *, at_once: int = 8, **options: Any) -> list[Completion]:
+        """The whole answers to several prompts, in their order. Options and errors are those of ``stream``, without ``timeout_s``.
+
+        Args:
+            prompts: Each one as ``stream`` takes it.
+            at_once: How many to ask at the same time, where the runtime has no batches of its own.
+            **options: Fields of ``Request``, the same for all.
+        """
+        requests = [_request(prompt, dict(options)) for prompt in prompts]
+        for request in requests:
+            self._require(request)
+        if isinstance(self.backend, Batches):
+            return self.backend.batch(requests)
+        with ThreadPoolExecutor(max(1, min(at_once, len(requests)))) as pool:
+            return [f.result() for f in [pool.submit(self.complete, p, **options) for p in prompts]]
 
     def score(self, messages: MessagesLike, choices: Sequence[str]) -> list[Scored]:
         """How probable each choice is as the assistant's next words, most probable first.
@@ -156,14 +175,8 @@ class Client:
         return self.backend
 
     def _require(self, request: Request) -> None:
-        asked = {
-            "schema": request.schema is not None,
-            "grammar": request.grammar is not None,
-            "logprobs": request.logprobs > 0,
-        }
-        for capability, wanted in asked.items():
-            if wanted and not getattr(self.capabilities, capability):
-                raise self._missing(capability)
+        if missing := lacking(self.capabilities, request):
+            raise self._missing(missing[0])
 
     def _missing(self, capability: str) -> CapabilityMissing:
         return CapabilityMissing(
@@ -172,6 +185,9 @@ class Client:
         )
 
     def _timed(self, request: Request, timeout_s: float) -> Iterator[Chunk]:
+        if isinstance(self.backend, Waits):
+            yield from self.backend.stream_within(request, timeout_s)
+            return
         deadline, partial = time.monotonic() + timeout_s, ""
         for chunk in self.backend.stream(request):
             partial += chunk.text
@@ -210,7 +226,7 @@ def load(spec: str | None = None, **options: Any) -> Client:
     """A client on a loaded model; the same client for the same arguments, as long as somebody holds it.
 
     Args:
-        spec: ``runtime:model``; by default ``LABKIT_BACKEND``, ``labkit.toml``, or the embedded model.
+        spec: ``runtime:model``, or ``runtime:model@url`` for a server; several, divided by ``|``, are tried in that order; by default ``LABKIT_BACKEND``, ``labkit.toml``, or the embedded model.
         **options: Engine settings: context, threads, batch, gpu_layers, mlock.
 
     Raises:

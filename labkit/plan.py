@@ -25,6 +25,8 @@ from labkit.tools import Tool, ToolRegistry
 from labkit.toolschema import matches
 
 MAX_STEPS = 8
+END = 1000
+"""Characters of a long request's beginning, and of its end, that are read."""
 MAX_PARTS = 8
 """Sentences and clauses of a request that the model is asked about, the first ones."""
 APART = 6.0
@@ -93,6 +95,8 @@ def make(client: Client, tools: ToolRegistry, words: str, known: Mapping[str, An
     Raises:
         CapabilityMissing: The backend cannot score.
     """
+    if len(words) > 2 * END:  # a request says what it wants at one of its ends
+        words = f"{words[:END]}\n{words[-END:]}"
     planner = _Planner(client, tools, words, known or {})
     logprob = 0.0
     for chosen, part, sure in goals(client, tools, words, known or {}):

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from labkit.messages import Capabilities, Chunk, Health, Message, Request, Scored
+from labkit.messages import Capabilities, Chunk, Completion, Health, Message, Request, Scored
 from labkit.sampling import Logits, softmax
 
 
@@ -15,7 +15,10 @@ from labkit.sampling import Logits, softmax
 class Backend(Protocol):
     """A runtime that answers requests. Its constructor neither downloads nor starts anything: ``load`` does."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What to call it, such as ``llamacpp:smollm2-135m``."""
+        ...
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,6 +97,38 @@ class CallsTools(Protocol):
             choice: ``auto``, ``required`` or a tool's name.
         """
         ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A backend that answers several requests in one go, faster than one after the other."""
+
+    def batch(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in their order."""
+        ...
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A backend that waits for somebody else, a server for instance, and can give up waiting."""
+
+    def stream_within(self, request: Request, timeout_s: float) -> Iterator[Chunk]:
+        """As ``stream``.
+
+        Raises:
+            GenerationTimeout: Time is up; also when nothing at all came in that time.
+        """
+        ...
+
+
+def lacking(capabilities: Capabilities, request: Request) -> list[str]:
+    """Names of the capabilities that a request needs and that are not there."""
+    asked = {
+        "schema": request.schema is not None,
+        "grammar": request.grammar is not None,
+        "logprobs": request.logprobs > 0,
+    }
+    return [name for name, wanted in asked.items() if wanted and not getattr(capabilities, name)]
 
 
 def scored(rows: Sequence[tuple[str, float, int]]) -> list[Scored]:

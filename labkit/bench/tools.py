@@ -1,7 +1,8 @@
 """``labkit bench tools``: how often the embedded model calls the right tool with the right arguments, and at what price.
 
 It runs on the 40 cases in ``data/tools`` and, after ``labkit data pull bfcl``, on BFCL v4. Weights were fitted on the even-numbered items
-of simple_python, so the default sample takes odd ones, and the full run reports the odd half apart (``heldout``).
+of simple_python (and on requests of our own that are in no case here), so the default sample takes odd ones, and the full run reports
+the odd half apart (``heldout``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SAMPLE = {"own": 40, "simple_python": 30, "multiple": 20, "parallel": 10, "irrel
 BASELINES = 8
 """Cases of a default run that each of the other strategies gets."""
 OTHERS = ("text_only", "union", "vote", "prompt", "chatml")
-VERSION = 2
+VERSION = 3
 """Counted up when decoding changes, so that a resumed run does not mix two versions."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import builtins
 import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,20 @@ from labkit.kernel import Kernel
 
 
 class StudentError(Exception):
-    """The learner's code raised, or answered nothing that can be read. The text is theirs."""
+    """The learner's code raised, or answered nothing that can be read.
+
+    Args:
+        reason: What happened, in words of the judge's own: it may be shown to the learner.
+        detail: What the learner's code says; it may hold the judge's inputs.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail or self.reason
 
 
 class Student:
@@ -36,11 +50,12 @@ class Student:
         try:
             reply = self._kernel.ask({"expression": expression, "inputs": pack(inputs)})
         except LabError as error:
-            raise StudentError(error.message) from None
-        if not isinstance(reply, dict) or "value" not in reply:
-            error = reply if isinstance(reply, dict) else {}
-            raise StudentError(f"{error.get('error', 'Error')}: {error.get('message', '')}")
-        return reply["value"]
+            raise StudentError(error.message[:1].lower() + error.message[1:].rstrip(".")) from None
+        if isinstance(reply, dict) and "value" in reply:
+            return reply["value"]
+        told = reply if isinstance(reply, dict) else {}
+        name, message = str(told.get("error", "Error")), str(told.get("message", ""))
+        raise StudentError(f"your code raised {_known(name)}", f"{name}: {message}"[:500])
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call one of the learner's functions."""
@@ -73,12 +88,14 @@ class Verdict:
         points: Points that it can earn.
         earned: All of them or none.
         reason: Why not, without a word of the judge's inputs or expected values.
+        detail: What the learner's code said, for the instructor: it may hold the judge's inputs.
     """
 
     check: str
     points: float
     earned: float
     reason: str = ""
+    detail: str = ""
 
 
 def run_judge(judge: Path, kernel: Kernel, points: Mapping[str, float], seed: int = 0) -> list[Verdict]:
@@ -102,28 +119,33 @@ def run_judge(judge: Path, kernel: Kernel, points: Mapping[str, float], seed: in
     student = Student(kernel)
     verdicts: list[Verdict] = []
     for check, most in points.items():
-        reason = next(filter(None, (_fails(f, student, seed) for f in functions[check])), "")
-        verdicts.append(Verdict(check, most, 0.0 if reason else most, reason))
+        failure = next(filter(None, (_fails(f, student, seed) for f in functions[check])), None)
+        verdicts.append(Verdict(check, most, 0.0, *failure) if failure else Verdict(check, most, most))
     return verdicts
 
 
-def _fails(function: JudgeFunction, student: Student, seed: int) -> str:
+def _fails(function: JudgeFunction, student: Student, seed: int) -> tuple[str, str] | None:
     rng = np.random.default_rng([seed, zlib.crc32(function.__name__.encode())])
     try:
         function(student, rng)
     except StudentError as error:
-        return f"your code raised {error}"
+        return error.reason, error.detail
     except Exception:  # the judge compared something that is not of the form it should be
-        return "a hidden case did not come out right"
-    return ""
+        return "a hidden case did not come out right", ""
+    return None
+
+
+def _known(name: str) -> str:
+    """The exception's name if Python has it: any other is the learner's text."""
+    kind = getattr(builtins, name, None)
+    return name if isinstance(kind, type) and issubclass(kind, BaseException) else "an error"
 
 
 def _load(judge: Path) -> dict[str, list[JudgeFunction]]:
-    spec = importlib.util.spec_from_file_location(f"judge_{judge.stem}", judge)
-    if spec is None or spec.loader is None or not judge.is_file():
+    if not judge.is_file():
         raise LabError(f"There is no judge at {judge}.", "Judges are in notebooks/judges/ of the repository.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType(f"judge_{judge.stem}")
+    exec(compile(judge.read_text(encoding="utf-8"), str(judge), "exec", dont_inherit=True), module.__dict__)
     found: dict[str, list[JudgeFunction]] = {}
     for _, function in inspect.getmembers(module, inspect.isfunction):
         if check := getattr(function, "grades", None):

@@ -357,11 +357,11 @@ def test_pick_edges(student: Student, rng: np.random.Generator) -> None:
     assert student.call("pick", without, {first: without - 8}, 4, -2.5) == first
 
 
-# --- candidates ---
+# --- numbers ---
 
 
-@grades("lab05-candidates")
-def test_candidates_numbers(student: Student, rng: np.random.Generator) -> None:
+@grades("lab05-numbers")
+def test_numbers_in_requests(student: Student, rng: np.random.Generator) -> None:
     for _ in range(8):
         pieces, numbers, integers = ["Take"], [], []
         for _ in range(int(rng.integers(1, 6))):
@@ -370,12 +370,12 @@ def test_candidates_numbers(student: Student, rng: np.random.Generator) -> None:
             numbers += [] if number is None else [number]
             integers += [] if whole is None else [whole]
         request = " ".join([*pieces, "me."])
-        _same_numbers(student.call("candidates", request, "number"), _unique(numbers))
-        _same_numbers(student.call("candidates", request, "integer"), _unique(integers))
+        _same_numbers(student.call("numbers", request, "number"), _unique(numbers))
+        _same_numbers(student.call("numbers", request, "integer"), _unique(integers))
 
 
-@grades("lab05-candidates")
-def test_candidates_number_edges(student: Student, rng: np.random.Generator) -> None:
+@grades("lab05-numbers")
+def test_numbers_edges(student: Student, rng: np.random.Generator) -> None:
     n = int(rng.integers(11, 99))
     for request, kind, want in (
         (f"Send {n}.", "integer", [n]),
@@ -389,11 +389,14 @@ def test_candidates_number_edges(student: Student, rng: np.random.Generator) -> 
         (f"{n} and {n} and {n}.5", "number", [n, n + 0.5]),
         ("", "integer", []),
     ):
-        _same_numbers(student.call("candidates", request, kind), want)
+        _same_numbers(student.call("numbers", request, kind), want)
 
 
-@grades("lab05-candidates")
-def test_candidates_strings(student: Student, rng: np.random.Generator) -> None:
+# --- phrases ---
+
+
+@grades("lab05-phrases")
+def test_phrases_in_requests(student: Student, rng: np.random.Generator) -> None:
     for _ in range(6):
         a, b, c = (str(p) for p in rng.permutation(PLACES)[:3])
         x, y = (str(p) for p in rng.permutation(PLAIN)[:2])
@@ -408,10 +411,12 @@ def test_candidates_strings(student: Student, rng: np.random.Generator) -> None:
             (f"Put it in the {x} by my {y}.", [x, y]),
             (f"Dim the {x} and the {x}, I do it at {mark}{y}{mark}", [y]),
             (f"Kitchen {x} is on me", [x]),
+            (f"{a.split()[0]} {x} is on {b}", [b]),
+            (f"Is {a} I or {b}", [a, b]),
         ):
-            assert student.call("candidates", request, "string") == want
+            assert student.call("phrases", request) == want
     for request in ("", "Go", "Do it so", "I am on it"):
-        assert student.call("candidates", request, "string") == []
+        assert student.call("phrases", request) == []
 
 
 # Expressions evaluated in the learner's kernel. They hold no expected value.
