@@ -186,8 +186,72 @@ def build(
 
 
 @app.command()
+def release(
+    seed: Annotated[str, typer.Option(help="your class's secret; the judges' cases come from it")],
+    out: Annotated[Path, typer.Option(help="where everything goes")] = Path("release"),
+    lab: Annotated[list[str] | None, typer.Option(help="only this lab; may be repeated")] = None,
+    image: Annotated[str, typer.Option("--container", help="a container image in place of bubblewrap")] = "",
+    engine: Annotated[str, typer.Option(help="docker or podman")] = "docker",
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="run the solutions with your rights")
+    ] = False,
+) -> None:
+    """For instructors: prove that each lab can be graded, and write student editions, bundles and a class archive."""
+    from labkit import labs
+    from labkit.grading import release as releasing
+    from labkit.grading.sandbox import choose
+
+    chosen = [labs.find(name) for name in lab] if lab else None
+    made = releasing.release(
+        seed, out, labs=chosen, sandbox=choose(unsafe=unsafe, image=image, engine=engine), say=print
+    )
+    print(f"{len(made.bundles)} labs are in {out}. Give out {made.archive}; keep the rest and the secret.")
+
+
+@app.command()
+def autograde(
+    submissions: Annotated[
+        Path, typer.Argument(help="a folder of notebooks, an LMS's zip, or nbgrader's tree")
+    ],
+    bundles: Annotated[Path, typer.Option(help="what `labkit release` wrote")] = Path("release/bundles"),
+    out: Annotated[Path, typer.Option(help="gets STUDENT/SUBMISSION/result.json")] = Path("results"),
+    workers: Annotated[int, typer.Option(help="at a time; by default one for each core")] = 0,
+    seconds: Annotated[float, typer.Option(help="for one submission")] = 300,
+    cell_seconds: Annotated[float, typer.Option(help="for one cell")] = 60,
+    memory: Annotated[int, typer.Option(help="MB for one submission")] = 4000,
+    image: Annotated[str, typer.Option("--container", help="a container image in place of bubblewrap")] = "",
+    engine: Annotated[str, typer.Option(help="docker or podman")] = "docker",
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="run submissions with your rights")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="also run cells that only show something")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """For instructors: grade submissions in a sandbox. Goes on where it stopped. Exit code 1 if one could not be graded."""
+    from labkit.grading import autograde as grading
+    from labkit.grading.limits import Limits
+    from labkit.grading.sandbox import choose
+
+    limits = Limits(total_s=seconds, cell_s=cell_seconds, memory_mb=memory)
+    sandbox = choose(limits, unsafe=unsafe, image=image, engine=engine)
+    if unsafe:
+        console.print(f"WARN  {sandbox.describe()}", soft_wrap=True)
+    summary = grading.autograde(
+        submissions, bundles, out, sandbox=sandbox, workers=workers, everything=everything, quiet=quiet
+    )
+    s = summary
+    print(
+        f"{s.found} submissions: {s.graded} graded now, {s.kept} kept, {s.refused} refused, {s.failed} not gradable;"
+        f" {s.tampered} report tampering. {s.seconds:.0f} s. Results are in {s.out}."
+    )
+    raise typer.Exit(1 if s.failed else 0)
+
+
+@app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="engine or tools")],
+    name: Annotated[str, typer.Argument(help="engine, tools or agent")],
     as_file: Annotated[
         Path | None, typer.Option("--json", help="also write the figures to this file")
     ] = None,

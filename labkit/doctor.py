@@ -73,6 +73,20 @@ def _python() -> Finding:
     return Finding("python", "ok", text)
 
 
+def _grading() -> Finding:
+    from labkit.grading import sandbox
+
+    works, said = sandbox.describe()
+    mend = (
+        "sudo apt install bubblewrap"
+        if sys.platform == "linux"
+        else "grade in WSL, a Linux VM or a container"
+    )
+    return Finding(
+        "grading", "ok" if works else "warn", said, "" if works else f"for instructors only: {mend}"
+    )
+
+
 def _compiler() -> Finding:
     if models.version("llama-cpp-python"):
         return Finding("compiler", "ok", "not needed: llama-cpp-python is installed")
@@ -236,5 +250,5 @@ def _writable(folder: Path) -> bool:
 
 
 LOOKS: tuple[Callable[[], Finding], ...] = (
-    _python, _compiler, _memory, _disk, _processor, _threads, _settings, _model, _answer, _jupyter, _port, _folders, _labs,
+    _python, _compiler, _memory, _disk, _processor, _threads, _settings, _model, _answer, _jupyter, _port, _folders, _labs, _grading,
 )  # fmt: skip

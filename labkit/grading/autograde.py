@@ -1,0 +1,271 @@
+"""Grading a class: every submission in a process of its own, several at a time; each ends in a result, whatever it is."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from labkit.errors import LabError, LabkitError
+from labkit.grading import bundle as bundles
+from labkit.grading import collect, result
+from labkit.grading.bundle import Bundle
+from labkit.grading.display import Display
+from labkit.grading.files import clean, slug
+from labkit.grading.result import FILE, Result
+from labkit.grading.sandbox import Sandbox, choose
+
+GRACE_S = 60
+"""Seconds beyond a submission's limit (twice: it may have to run again in full) after which the process that grades it is killed."""
+
+
+@dataclass
+class Summary:
+    """What became of a class's submissions.
+
+    Attributes:
+        out: Where the results are.
+        found: Submissions found; each has a result.
+        graded: Judged now.
+        kept: Judged before, with the same bundle and the same content.
+        refused: No notebooks of a lab.
+        failed: The grader could not do its work; they are tried again on the next run.
+        tampered: Results that report tampering.
+        seconds: How long it took.
+    """
+
+    out: Path
+    found: int = 0
+    graded: int = 0
+    kept: int = 0
+    refused: int = 0
+    failed: int = 0
+    tampered: int = 0
+    seconds: float = 0
+    results: list[Path] = field(default_factory=list[Path])
+
+    def count(self, done: Result) -> None:
+        """Add a result that was made now."""
+        setattr(self, done.status, getattr(self, done.status) + 1)
+        self.tampered += bool(done.tampering)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One submission on its way through a worker."""
+
+    submission: Path
+    bundle: Path
+    sandbox: Sandbox
+    target: Path
+    blank: Result
+    everything: bool
+
+    def run(self) -> None:
+        from labkit.grading.grade import grade
+
+        done = grade(
+            self.submission,
+            bundles.load(self.bundle),
+            self.sandbox,
+            executed=self.target.parent / "executed.ipynb",
+        )
+        named = {"student": self.blank.student, "submission": self.blank.submission}
+        done.model_copy(update=named).write(self.target)
+
+
+def autograde(
+    submissions: Path,
+    bundle_dir: Path,
+    out: Path,
+    *,
+    sandbox: Sandbox | None = None,
+    workers: int = 0,
+    everything: bool = False,
+    quiet: bool = False,
+) -> Summary:
+    """Grade all submissions that are not graded yet.
+
+    Args:
+        submissions: A folder of notebooks, an LMS's zip, or nbgrader's tree.
+        bundle_dir: The bundles, as ``release`` made them; or one of them.
+        out: Gets ``STUDENT/SUBMISSION/result.json``. An interrupted run goes on where it stopped.
+        sandbox: Where they run; this machine's by default.
+        workers: How many at a time; as many as there are cores by default.
+        everything: Also run the labs' own cells that only show something; takes longer, grades alike.
+        quiet: Show no progress.
+
+    Raises:
+        LabError: There are no submissions, no bundles, or no sandbox.
+    """
+    began = time.monotonic()
+    labs = bundles.load_all(bundle_dir)
+    sandbox = sandbox or choose()
+    summary = Summary(out)
+    with tempfile.TemporaryDirectory(prefix="labkit-grading-") as made, Display(quiet) as display:
+        spool = Path(made)
+        saved = {lab: each.save(spool / "bundles") for lab, each in labs.items()}
+        jobs = list(_jobs(submissions, labs, saved, sandbox, spool, summary, everything))
+        display.begin(len(jobs), summary)
+        for done in _pool(jobs, workers or os.cpu_count() or 1):
+            summary.count(done)
+            display.step(summary)
+    if not summary.found:
+        raise LabError(f"There are no submissions in {submissions}.", "Give the folder with the notebooks.")
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _jobs(
+    place: Path,
+    labs: dict[str, Bundle],
+    saved: dict[str, Path],
+    sandbox: Sandbox,
+    spool: Path,
+    summary: Summary,
+    everything: bool,
+) -> Iterator[_Job]:
+    """What is left to do. What needs no kernel gets its result here."""
+    used: set[str] = set()
+    for number, found in enumerate(collect.find(place)):
+        summary.found += 1
+        target = _target(summary.out, found, used)
+        summary.results.append(target)
+        blank = Result(
+            status="refused",
+            student=clean(found.student),
+            submission=clean(found.name),
+            sha256=hashlib.sha256(found.data).hexdigest(),
+            sandbox=sandbox.name,
+        )
+        lab, reason = _bundle_for(found, labs)
+        if not lab:
+            done = blank.model_copy(update={"reason": clean(reason)})
+            done.write(target)
+            summary.count(done)
+            continue
+        blank = blank.model_copy(
+            update={"lab": lab.lab, "bundle": lab.digest, "points": sum(lab.manifest.points.values())}
+        )
+        before = result.read(target)
+        if (
+            before
+            and before.status != "failed"
+            and (before.sha256, before.bundle) == (blank.sha256, blank.bundle)
+        ):
+            summary.kept += 1
+            continue
+        path = spool / str(number) / f"{slug(Path(found.name).stem)}.ipynb"
+        path.parent.mkdir()
+        path.write_bytes(found.data)
+        yield _Job(path, saved[lab.lab], sandbox, target, blank, everything)
+
+
+def _bundle_for(found: collect.Submission, labs: dict[str, Bundle]) -> tuple[Bundle | None, str]:
+    """The bundle of a submission: by nbgrader's folder, by the file's name, or the only one. Its content is looked at later."""
+    if found.problem:
+        return None, found.problem
+    for text in (found.lab, found.name, found.student):
+        if (match := re.search(r"lab\d\d", text.lower())) and match[0] in labs:
+            return labs[match[0]], ""
+    if len(labs) == 1 and not re.search(r"lab\d\d", found.lab.lower()):
+        return next(iter(labs.values())), ""
+    match = re.search(rb'"(?:grade_id|lab)"\s*:\s*"(lab\d\d)', found.data)
+    told = match[1].decode() if match else ""
+    if told in labs:
+        return labs[told], ""
+    return None, f"there is no bundle for {told or 'a lab that it names'}" if told else "it names no lab"
+
+
+def _target(out: Path, found: collect.Submission, used: set[str]) -> Path:
+    """A place of its own for each result, the same in every run."""
+    name = f"{slug(found.student)}/{slug(found.lab or Path(found.name).stem)}"
+    number = 1
+    while (key := name if number == 1 else f"{name}-{number}").lower() in used:
+        number += 1
+    used.add(key.lower())
+    return out / key / FILE
+
+
+def _pool(jobs: list[_Job], workers: int) -> Iterator[Result]:
+    """Run each job in a process of its own, which can die or hang without harm to the others."""
+    context: Any = multiprocessing.get_context(
+        "spawn" if sys.platform in ("win32", "darwin") else "forkserver"
+    )
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["labkit.grading.grade"])
+    waiting = iter(jobs)
+    running: dict[int, tuple[Any, _Job, float]] = {}
+    try:
+        while True:
+            while len(running) < workers and (job := next(waiting, None)):
+                process = context.Process(target=_work, args=(job,), daemon=True)
+                with _without_main():
+                    process.start()
+                running[process.sentinel] = (
+                    process,
+                    job,
+                    time.monotonic() + 2 * job.sandbox.limits.total_s + GRACE_S,
+                )
+            if not running:
+                return
+            ended = wait(list(running), timeout=1)
+            late = [key for key, (_, _, until) in running.items() if time.monotonic() > until]
+            for key in {*ended, *late}:
+                process, job, _ = running.pop(key)  # pyright: ignore[reportArgumentType]
+                process.kill() if key in late else None
+                process.join()
+                yield _outcome(job, "it took too long" if key in late else f"exit code {process.exitcode}")
+    finally:
+        for process, _, _ in running.values():
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def _without_main() -> Generator[None]:
+    """A worker would import the program that called; it needs nothing of it, and not every program bears that."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _outcome(job: _Job, end: str) -> Result:
+    """The result that a worker wrote, or one that says that it did not."""
+    shutil.rmtree(job.submission.parent, ignore_errors=True)
+    done = result.read(job.target)
+    if done and (done.sha256, done.bundle) == (job.blank.sha256, job.blank.bundle):
+        return done
+    failed = job.blank.model_copy(update={"status": "failed", "reason": f"the grader's process ended: {end}"})
+    failed.write(job.target)
+    return failed
+
+
+def _work(job: _Job) -> None:
+    """In the worker: grade one submission, and end with the process that asked for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    try:
+        job.run()
+    except Exception as error:
+        message = error.message if isinstance(error, LabkitError) else f"{type(error).__name__}: {error}"
+        job.blank.model_copy(update={"status": "failed", "reason": clean(message[:1000])}).write(job.target)
