@@ -7,8 +7,9 @@ other items, and with the function of another purpose that shares most words wit
 (Functions that a first fit takes for relevant are no good as further misfits: some do fit, and the fit unlearns what it should learn.)
 
 Everything is fitted by maximum likelihood with a ridge penalty. The threshold for "none" is set so that five-fold on the even items a share
-of ``FALSE_NONE`` of the requests gets no call. The run writes the file that ships, up to a unit in the last place of a weight where a machine
-rounds differently. It takes about 20 minutes, most of it for the model's scores; they are kept in the cache, so that a second run takes three.
+of ``FALSE_NONE`` of the requests gets no call. A score does not depend on what was asked before, so the same model and engine give the same file again;
+another machine may round scores differently, by some hundredths of a nat for a token, and move weights by as much. It takes about 20 minutes, most
+of it for the model's scores; they are kept in the cache, so that a second run takes one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ class _Log:
 
 
 def _sets(chosen: Settings, *, full: bool) -> dict[str, list[bfcl.Case]]:
-    sets = {"own": own_cases()}
+    sets = {"own": [replace(c, id=f"own_{c.id}") for c in own_cases()]}  # BFCL has ids of the same form
     for category in bfcl.CATEGORIES:
         try:
             sets[category] = bfcl.load(chosen, category)
