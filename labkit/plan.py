@@ -16,9 +16,10 @@ from labkit.client import Client
 from labkit.decoding.by_example import by_example, has_examples
 from labkit.decoding.choose import choose
 from labkit.decoding.fill import fill
+from labkit.decoding.parameters import Leaf, leaves
 from labkit.decoding.rank import log_shares
 from labkit.decoding.text import read
-from labkit.decoding.values import Leaf, candidates, in_request, leaves
+from labkit.decoding.values import candidates, in_request
 from labkit.errors import ToolCallError
 from labkit.messages import ToolCall
 from labkit.tools import Tool, ToolRegistry

@@ -35,9 +35,10 @@ from labkit.config import settings
 from labkit.decoding import choose, fill, rank
 from labkit.decoding.evidence import Features
 from labkit.decoding.lexicon import GENERIC
+from labkit.decoding.parameters import OMIT, Leaf
 from labkit.decoding.relevance import bend, relevance
 from labkit.decoding.text import read, stems
-from labkit.decoding.values import OMIT, Candidate, Leaf
+from labkit.decoding.values import Candidate
 from labkit.messages import Message, Scored
 from labkit.tools import Tool, ToolRegistry
 

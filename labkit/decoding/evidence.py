@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from labkit.decoding.lexicon import MEASURE_STEMS, NEGATIONS, RATES, ROLES, TIME_WORDS, UNIT_OF
+from labkit.decoding.parameters import Leaf, default, options
 from labkit.decoding.text import Number, Reading, Span, Word, stem, stems
-from labkit.decoding.values import Candidate, Leaf, default, mentions, options
+from labkit.decoding.values import Candidate, mentions
 from labkit.tools import Tool
 
 Features = dict[str, float]

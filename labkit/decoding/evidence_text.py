@@ -6,8 +6,9 @@ import re
 
 from labkit.decoding.evidence import Features, Question, context
 from labkit.decoding.lexicon import PEOPLE, PLACES, UNIT_OF
+from labkit.decoding.parameters import default, options
 from labkit.decoding.text import Reading, Span, Word, stem, stems
-from labkit.decoding.values import Candidate, default, mentions, options
+from labkit.decoding.values import Candidate, mentions
 
 _PAIR = re.compile(
     r"\b(?:city|town) (?:and|with|,) (?:state|country)|[A-Z]\w+, ?[A-Z]{2}\b|[Dd]istrict, [Cc]ity"

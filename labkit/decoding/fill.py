@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.client import Client
+from labkit.decoding.parameters import OMIT, Leaf, identifies
 from labkit.decoding.rank import Slot, best, slots
 from labkit.decoding.text import read
-from labkit.decoding.values import OMIT, Candidate, Leaf, identifies, in_request, rebuild
+from labkit.decoding.values import Candidate, in_request, rebuild
 from labkit.messages import Message, assistant, system, user
 from labkit.tools import Tool
 from labkit.toolschema import bounded

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from labkit.client import Client
 from labkit.decoding.fill import Filled, fill
+from labkit.decoding.parameters import OMIT
 from labkit.decoding.text import Span
-from labkit.decoding.values import OMIT, Candidate, rebuild
+from labkit.decoding.values import Candidate, rebuild
 from labkit.tools import Tool
 
 MAX_CALLS = 8

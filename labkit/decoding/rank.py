@@ -15,8 +15,9 @@ from importlib.resources import files
 
 from labkit.decoding.evidence import Features, Question, of_boolean, of_choice, of_number, of_omit
 from labkit.decoding.evidence_text import of_array, of_string
+from labkit.decoding.parameters import OMIT, Leaf, leaves
 from labkit.decoding.text import Reading
-from labkit.decoding.values import OMIT, Candidate, Leaf, candidates, leaves
+from labkit.decoding.values import Candidate, candidates
 from labkit.tools import Tool
 
 BEAM = 24

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from labkit.decoding.evidence import Features
 from labkit.decoding.lexicon import GENERIC
+from labkit.decoding.parameters import Leaf, leaves, options
 from labkit.decoding.related import asked, groups, groups_of
 from labkit.decoding.text import Reading, stems
-from labkit.decoding.values import Leaf, leaves, mentions, options
+from labkit.decoding.values import mentions
 from labkit.tools import Tool
 
 KNOTS = {

@@ -14,9 +14,10 @@ from labkit.client import Client
 from labkit.decoding.choose import choose
 from labkit.decoding.fill import fill
 from labkit.decoding.parallel import MAX_CALLS, fill_all, sentences
+from labkit.decoding.parameters import OMIT, leaves
 from labkit.decoding.parse import read_calls
 from labkit.decoding.text import read
-from labkit.decoding.values import OMIT, candidates, in_request, leaves
+from labkit.decoding.values import candidates, in_request
 from labkit.errors import CapabilityMissing, ToolCallError
 from labkit.messages import JsonSchema, Message, Request, ToolCall, system
 from labkit.tools import ToolRegistry

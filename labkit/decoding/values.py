@@ -8,49 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.decoding.clock import times, wants_time
+from labkit.decoding.parameters import OMIT, Leaf, allowed, default, kind_of, options, without_null
 from labkit.decoding.text import ABBREVIATIONS, Number, Reading, Span, date_pattern, lists, runs, stems
-from labkit.messages import JsonSchema
-from labkit.toolschema import matches
 
 MAX_WORDS = 8
 """Longest span of plain words offered as a string; a quotation may be longer."""
-
-
-class _Omit:
-    def __repr__(self) -> str:
-        return "OMIT"
-
-
-OMIT = _Omit()
-"""The candidate of leaving an optional parameter out."""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A parameter with a plain value; a nested object's properties are leaves too.
-
-    Attributes:
-        path: Names from the outermost object to this one.
-        schema: Its own schema.
-        kind: ``string``, ``number``, ``integer``, ``boolean``, ``choice``, ``array`` or ``json`` (anything else).
-        required: Whether it and all objects around it are required.
-        description: Its description and those of the objects around it.
-    """
-
-    path: tuple[str, ...]
-    schema: JsonSchema
-    kind: str
-    required: bool
-    description: str
-
-    @property
-    def name(self) -> str:
-        return self.path[-1]
-
-    @property
-    def words(self) -> frozenset[str]:
-        """Stems of its name and description, without the default and without examples."""
-        return stems(" ".join(self.path)) | stems(_DEFAULT.sub("", self.description))
 
 
 @dataclass(frozen=True)
@@ -71,54 +33,11 @@ class Candidate:
 
 
 _FRACTION = re.compile(r"(?i)decimal|fraction|sum to 1|between 0 and 1|0\.\d")
-_DEFAULT = re.compile(r"(?i)[^.(]*\bdefault(?:s|ed)?\b.*$")
-_STATED = re.compile(
-    r"""(?x) \b[Dd]efault(?:s|ed)?\b (?:\ value|\ unit)? (?:\ is|\ to|\ be|:|\ of|\ as|=|,)* \s*
-    (?: ['"‘“]([^'"’”]+)['"’”]
-      | (?!is\b|to\b|that\b|be\b|not\b|use\b|no\b|the\b|empty\b|none\b|None\b|current\b|if\b|\.)([-+]?[\d.]+(?:e[-+]?\d+)?\b|[A-Za-z][\w/%-]*(?:\ [A-Z]\w*|\ of\ [A-Z]\w*)*) )
-    | ['"‘“]([^'"’”]+)['"’”] \ (?:as|is|by)\ (?:the\ )?default"""
-)
-_OPTIONS = re.compile(r"['\"‘“]([^'\"’”]{1,40})['\"’”]")
-
-
-def leaves(
-    schema: JsonSchema, path: tuple[str, ...] = (), required: bool = True, around: str = ""
-) -> Iterator[Leaf]:
-    """The leaves of an object schema, in order. Recursive references count as ``json``."""
-    wanted = schema.get("required", ())
-    for name, part in schema.get("properties", {}).items():
-        part = _without_null(part)
-        needed, here = required and name in wanted, (*path, name)
-        text = f"{around} {part.get('description', '')}".strip()
-        if part.get("type") == "object" and part.get("properties"):
-            inner = (
-                part if part.get("required") or not needed else {**part, "required": list(part["properties"])}
-            )
-            yield from leaves(inner, here, needed, text)
-        else:
-            yield Leaf(here, part, _kind(part), needed, text)
-
-
-def default(leaf: Leaf) -> Any:
-    """The default that the schema or its description names; ``OMIT`` if neither does."""
-    if "default" in leaf.schema:
-        return leaf.schema["default"]
-    found = _STATED.search(leaf.description)
-    return (found[1] or found[2] or found[3]).rstrip(".") if found else OMIT
-
-
-def options(leaf: Leaf) -> list[Any]:
-    """The values that the schema allows, or that its description quotes as examples."""
-    if "const" in leaf.schema:
-        return [leaf.schema["const"]]
-    if "enum" in leaf.schema:
-        return list(leaf.schema["enum"])
-    return list(dict.fromkeys(_OPTIONS.findall(leaf.description))) if leaf.kind == "string" else []
 
 
 def candidates(leaf: Leaf, reading: Reading) -> list[Candidate]:
     """Every value worth scoring for a leaf, ``OMIT`` among them if it is optional; none that its schema forbids."""
-    found = [c for c in _FINDERS[leaf.kind](leaf, reading) if _allowed(leaf.schema, c.value)]
+    found = [c for c in _FINDERS[leaf.kind](leaf, reading) if allowed(leaf.schema, c.value)]
     if not leaf.required:
         found.append(Candidate(OMIT, source="omit"))
     unique: dict[str, Candidate] = {}
@@ -133,35 +52,6 @@ def candidates(leaf: Leaf, reading: Reading) -> list[Candidate]:
 def in_request(candidate: Candidate, leaf: Leaf) -> bool:
     """Whether a candidate is grounded: it stands in the request, says yes or no, or leaves the parameter out."""
     return bool(candidate.spans) or candidate.value is OMIT or leaf.kind == "boolean"
-
-
-def identifies(leaf: Leaf) -> bool:
-    """Whether a schema is so narrow that what fits it is meant: a pattern, or a number of at least four digits."""
-    return "pattern" in leaf.schema or leaf.schema.get("minimum", 0) >= 1000
-
-
-_LIMITS = frozenset(
-    {"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
-    | {"multipleOf", "minItems", "maxItems"}
-)
-
-
-def _allowed(schema: JsonSchema, value: Any) -> bool:
-    return not _LIMITS & schema.keys() or matches(schema, value)
-
-
-def _kind(schema: JsonSchema) -> str:
-    if "enum" in schema or "const" in schema:
-        return "choice"
-    kind = schema.get("type", "string" if not set(schema) - {"description", "default"} else "json")
-    return kind if kind in ("string", "number", "integer", "boolean", "array") else "json"
-
-
-def _without_null(schema: JsonSchema) -> JsonSchema:
-    """``X | None`` as X: leaving an argument out says the same."""
-    branches = [b for b in schema.get("anyOf", ()) if b.get("type") != "null"]
-    rest = {key: value for key, value in schema.items() if key != "anyOf"}
-    return {**rest, **branches[0]} if len(branches) == 1 else schema
 
 
 # --- finding values ---
@@ -282,8 +172,8 @@ def _choices(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
 
 
 def _arrays(leaf: Leaf, reading: Reading) -> Iterator[Candidate]:
-    items = _without_null(leaf.schema.get("items") or {})
-    item = Leaf(leaf.path, items, _kind(items), True, leaf.description)
+    items = without_null(leaf.schema.get("items") or {})
+    item = Leaf(leaf.path, items, kind_of(items), True, leaf.description)
     if item.kind in ("json", "boolean"):
         return
     if item.kind == "choice":

@@ -16,9 +16,10 @@ from labkit.backends.base import scored
 from labkit.client import Client
 from labkit.decoding import NEEDS, call_tools, pick
 from labkit.decoding.fill import fill
+from labkit.decoding.parameters import OMIT, default, leaves
 from labkit.decoding.parse import read_calls
 from labkit.decoding.text import Span, date_pattern, lists, read, runs, stem
-from labkit.decoding.values import OMIT, candidates, default, leaves, phrases, rebuild
+from labkit.decoding.values import candidates, phrases, rebuild
 from labkit.errors import CapabilityMissing, ConfigError, LabkitError, ToolCallError, ToolError
 from labkit.messages import (
     Capabilities,
