@@ -234,6 +234,16 @@ def run_checks(
         notes.append(
             f"cell {runs[-1].index + 1} was stopped: {runs[-1].message}; the cells after it were not run"
         )
+    checks = {id(cell) for cell in originals.values()}
+    broken = [
+        r
+        for r in runs
+        if r.error and id(mine.cells[r.index]) not in checks and r.error != "NotImplementedError"
+    ]
+    if broken and broken[0].error not in ("Timeout", "KernelDied"):
+        notes.append(
+            f"cell {broken[0].index + 1} is the first that failed, and others may fail because of it: {broken[0].message}"
+        )
     by_cell = {id(mine.cells[run.index]): run for run in runs}
     by_check = {verdict.check: verdict for verdict in verdicts}
     outcomes = [_outcome(i, cell, by_cell.get(id(cell)), by_check.get(i)) for i, cell in originals.items()]

@@ -253,3 +253,15 @@ def test_the_seed_decides_the_cases(tmp_path: Path) -> None:
     assert seen[0] == seen[1] != seen[2]
     assert grades("x")(lambda s, r: None)
     assert json.dumps(seen)
+
+
+def test_the_first_cell_that_fails_is_named(lab: labs.Lab) -> None:
+    mine = notebook()
+    mine.cells[0].source = "from labkit import chek"
+    path = lab.student.parent / "mine.ipynb"
+    nbformat.write(mine, path)
+    report = labs.run_checks(path, lab)
+    assert [n for n in report.notes if n.startswith("cell 1 is the first that failed") and "chek" in n]
+    mine = notebook("def double(x):\n    raise NotImplementedError()")
+    nbformat.write(mine, path)
+    assert not [n for n in labs.run_checks(path, lab).notes if "first that failed" in n]
