@@ -228,7 +228,7 @@ class _Planner:
         """The index of the step, which is added unless the same call is planned already."""
         for i, other in enumerate(self.steps):
             if (other.tool, other.arguments) == (step.tool, step.arguments):
-                self.steps[i] = Step(step.tool, step.arguments, goal=step.goal and other.goal)
+                self.steps[i] = Step(step.tool, step.arguments, goal=step.goal or other.goal)
                 return i
         self.steps.append(step)
         return len(self.steps) - 1

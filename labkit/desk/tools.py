@@ -257,6 +257,7 @@ class Desk:
             Please call me back on Monday at 2 pm.
             Can someone phone me on Thursday at 9:30?
             I would like to talk to a person, ring me on Friday at noon.
+            Call me on Wednesday morning at 10, not earlier, my mail is kim@example.com.
         """
         with self._db(write=True) as db:
             _require_customer(db, customer_id)
