@@ -26,6 +26,8 @@ models_app = typer.Typer(no_args_is_help=True, help="The models that the course 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets that are fetched; no lab depends on one.")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
+backends_app = typer.Typer(no_args_is_help=True, help="The runtimes that can answer.")
+app.add_typer(backends_app, name="backends")
 console = Console(highlight=False, markup=False)
 MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -251,7 +253,7 @@ def autograde(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="engine, tools or agent")],
+    name: Annotated[str, typer.Argument(help="engine, tools, agent or http")],
     as_file: Annotated[
         Path | None, typer.Option("--json", help="also write the figures to this file")
     ] = None,
@@ -283,6 +285,32 @@ def data_pull(
     if name != "bfcl":
         raise LabkitError(f"There is no data set {name!r}.", "Choose one of: bfcl.")
     print(bfcl.pull(settings()))
+
+
+@backends_app.command("list")
+def backends_list() -> None:
+    """Print the runtimes' names, the part before ``:`` in ``runtime:model``."""
+    from labkit.backends import RUNTIMES
+
+    print("\n".join(RUNTIMES))
+
+
+@backends_app.command("test")
+def backends_test(
+    spec: Annotated[str, typer.Argument(help="runtime:model[@url]")], as_json: AsJson = False
+) -> None:
+    """Check by its effect everything that a runtime says it can do. Exit code 1 if a check fails."""
+    from labkit import conformance
+
+    results = []
+    for result in conformance.test(spec):
+        results.append(result)
+        if not as_json:
+            line = f"{result.status:<8} {result.name:<22} {result.seconds:6.2f} s  {result.detail}"
+            console.print(line, soft_wrap=True)
+    if as_json:
+        print(json.dumps([asdict(r) for r in results], indent=2))
+    raise typer.Exit(1 if any(r.status == "failed" for r in results) else 0)
 
 
 @models_app.command("list")

@@ -7,7 +7,7 @@ from importlib import import_module
 from labkit.bench.figures import Figure
 from labkit.errors import ConfigError
 
-NAMES = ("engine", "tools", "agent")
+NAMES = ("engine", "tools", "agent", "http")
 
 
 def run(name: str, *, full: bool = False) -> list[Figure]:

@@ -111,7 +111,9 @@ def with_peer(client: Client, tools: ToolRegistry) -> Answer:
 
     def answer(words: str) -> tuple[str, int]:
         before = len(peer.steps)
-        return peer.run(words, tools.bind(said=words, question=words))[0], len(peer.steps) - before - 1  # the first is the request
+        return peer.run(words, tools.bind(said=words, question=words))[0], len(
+            peer.steps
+        ) - before - 1  # the first is the request
 
     return answer
 

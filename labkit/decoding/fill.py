@@ -13,7 +13,7 @@ from typing import Any
 from labkit.client import Client
 from labkit.decoding.parameters import OMIT, Leaf, identifies
 from labkit.decoding.rank import Slot, best, slots
-from labkit.decoding.text import read
+from labkit.decoding.text import Reading, read
 from labkit.decoding.values import Candidate, in_request, rebuild
 from labkit.messages import Message, assistant, system, user
 from labkit.tools import Tool
@@ -42,6 +42,7 @@ EXAMPLES = (
         ),
     ),
 )
+RULES_OUT = frozenset({"not", "except", "instead", "than", "never"})
 GENERATE_TOKENS = 200
 """Upper bound for a value that can only be generated."""
 
@@ -85,7 +86,7 @@ def fill(
     missing: list[Leaf] = []
     if grounded:
         for slot in found:
-            ground(slot)
+            ground(slot, reading)
         missing = [slot.leaf for slot in found if not slot.candidates and slot.leaf.required]
     known = [slot for slot in found if slot.candidates]
     if ask_model:
@@ -100,12 +101,26 @@ def fill(
     return Filled(rebuild(arguments), logprob, by_path, tuple(known), tuple(missing))
 
 
-def ground(slot: Slot) -> None:
-    """Keep only candidates that stand in the request; an identifier that does is meant, even if it is optional."""
+def ground(slot: Slot, reading: Reading) -> None:
+    """Keep only candidates that stand in the request.
+
+    Of these, what was ruled out ("not on Monday") goes if anything else is left; an identifier is meant, even if it is optional.
+    """
     pairs = [p for p in zip(slot.candidates, slot.evidence, strict=True) if in_request(p[0], slot.leaf)]
+    pairs = [p for p in pairs if not ruled_out(p[0], reading)] or pairs
     if identifies(slot.leaf):
         pairs = [p for p in pairs if p[0].value is not OMIT] or pairs
     slot.candidates, slot.evidence = [c for c, _ in pairs], [e for _, e in pairs]
+
+
+def ruled_out(candidate: Candidate, reading: Reading) -> bool:
+    """Whether one of the two words before it, in the same part of the sentence, says that it is not this one."""
+    for word in reading.near(candidate.spans[0], before=2) if candidate.spans else []:
+        if set(word.after) & set(".,;!?"):
+            return False
+        if word.text.lower() in RULES_OUT:
+            return True
+    return False
 
 
 def ask(client: Client, tool: Tool, request: str, slot: Slot) -> None:

@@ -58,6 +58,19 @@ def test_what_was_said_is_taken_in_the_form_that_the_schema_wants(model: Client)
     assert call.arguments == {"customer_id": "C-1004", "day": "Tuesday", "time": "14:30", "order_id": 20017}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "C-1004: Tuesday at 10, not on Monday.",
+        "Not Monday! Tuesday at 10 for C-1004",
+        "C-1004, Tuesday 10:00 instead of Monday",
+    ],
+)
+def test_what_was_ruled_out_is_not_taken(model: Client, words: str) -> None:
+    (call,) = call_tools(model, words, BOOK, choice="required", grounded=True).calls
+    assert call.arguments["day"] == "Tuesday"
+
+
 def test_an_identifier_that_is_not_there_is_left_out(model: Client) -> None:
     (call,) = call_tools(model, "C-1004, Tuesday at 3", BOOK, choice="required", grounded=True).calls
     assert "order_id" not in call.arguments
