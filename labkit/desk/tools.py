@@ -143,7 +143,9 @@ class Desk:
             raise ToolError(
                 f"There is no customer with the e-mail address {email}.", "Ask for another address."
             )
-        return Customer(row["customer_id"], row["name"], f"The customer is {row['name']}, number {row['customer_id']}.")
+        return Customer(
+            row["customer_id"], row["name"], f"The customer is {row['name']}, number {row['customer_id']}."
+        )
 
     def order_status(self, order_id: OrderId) -> Order:
         """Order status: where is my order, parcel or package, was it shipped or delivered, when will it arrive.
@@ -298,7 +300,9 @@ class Desk:
         if passage is None:
             raise ToolError("The articles say nothing about that.", "Ask in other words, or open a ticket.")
         near = (p.text for p in articles.search(question) if p.source == passage.source)
-        said = list(dict.fromkeys([passage.text, *near]))[:2]  # the steps often follow the passage with the words
+        said = list(dict.fromkeys([passage.text, *near]))[
+            :2
+        ]  # the steps often follow the passage with the words
         return Article(passage.source, f"{' '.join(said)} [{passage.source}]")
 
     def _articles(self) -> Knowledge:
