@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import labkit
 from labkit import data, models
 from labkit.bench import bfcl
-from labkit.bench.figures import Figure, median
+from labkit.bench.figures import Figure, median, share
 from labkit.client import Client
 from labkit.config import Settings, settings
 from labkit.decoding import Strategy, call_tools
@@ -73,10 +71,10 @@ def run(*, full: bool = False, strategies: Sequence[str] = OTHERS) -> list[Figur
         outcomes = [_measure(client, "choose_fill", case, log) for case in _progress(cases, category)]
         figures += _summary(f"tools.{category}", outcomes)
         if category == "simple_python":
-            figures.append(_share("tools.false_none", [not o.called for o in outcomes]))
+            figures.append(share("tools.false_none", [not o.called for o in outcomes]))
             if full:
                 figures.append(
-                    _share("tools.simple_python.heldout_accuracy", [o.error is None for o in outcomes[1::2]])
+                    share("tools.simple_python.heldout_accuracy", [o.error is None for o in outcomes[1::2]])
                 )
         if category in ("simple_python", "own"):
             some = cases if full and category == "own" else cases[:BASELINES]
@@ -87,7 +85,7 @@ def run(*, full: bool = False, strategies: Sequence[str] = OTHERS) -> list[Figur
                 ]
                 figures += _summary(f"tools.{category}.{strategy}", baseline)[:2]
     if len(sets) > 1:
-        figures.append(_share("tools.check_agreement", bfcl.agreement(chosen)))
+        figures.append(share("tools.check_agreement", bfcl.agreement(chosen)))
     return [*figures, *_cost(client)]
 
 
@@ -192,18 +190,10 @@ def _summary(name: str, outcomes: Sequence[Outcome]) -> list[Figure]:
     """Accuracy, seconds per item, and the share of each kind of error."""
     errors = Counter(o.error for o in outcomes if o.error)
     return [
-        _share(f"{name}.accuracy", [o.error is None for o in outcomes]),
+        share(f"{name}.accuracy", [o.error is None for o in outcomes]),
         median(f"{name}.seconds", [o.seconds for o in outcomes], "s"),
-        *(_share(f"{name}.error.{kind}", [o.error == kind for o in outcomes]) for kind in sorted(errors)),
+        *(share(f"{name}.error.{kind}", [o.error == kind for o in outcomes]) for kind in sorted(errors)),
     ]
-
-
-def _share(name: str, hits: Sequence[bool]) -> Figure:
-    """A share with its 95% bootstrap interval (2,000 resamples, fixed seed)."""
-    values = np.array(hits, dtype=float)
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Figure(name, float(values.mean()), "share", len(values), float(low), float(high))
 
 
 def _cost(client: Client) -> list[Figure]:
