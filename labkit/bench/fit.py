@@ -190,7 +190,7 @@ def fit_tools(client: Client, requests: Sequence[str], tools: Sequence[Tool]) ->
             [s for p, s in zip(pairs, log_odds, strict=True) if p.item is not None and p.fits], FALSE_NONE
         )
     )
-    return weights, round(1 / (1 + math.exp(lowest)), 2)
+    return weights, round(20 / (1 + math.exp(lowest))) / 20  # in steps of 0.05: two hundred requests say no more
 
 
 def _opinions(client: Client, pairs: Sequence[Pair]) -> list[Features]:

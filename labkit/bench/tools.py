@@ -32,7 +32,7 @@ SAMPLE = {"own": 40, "simple_python": 30, "multiple": 20, "parallel": 10, "irrel
 BASELINES = 8
 """Cases of a default run that each of the other strategies gets."""
 OTHERS = ("text_only", "union", "vote", "prompt", "chatml")
-VERSION = 3
+VERSION = 6
 """Counted up when decoding changes, so that a resumed run does not mix two versions."""
 
 
