@@ -135,8 +135,15 @@ def _package() -> Path:
     return Path(labkit.__file__).resolve().parent
 
 
+def _enterable(path: Path) -> list[Path]:
+    """A path; or what it holds, if it is a folder that only its owner may enter, such as an environment in a private temporary folder."""
+    closed = path.stat().st_mode & 0o005 != 0o005 and path.stat().st_uid != NOBODY
+    return list(path.iterdir()) if path.is_dir() and closed else [path]
+
+
 def _as_nobody(paths: Sequence[Path]) -> list[str]:
     """Root gives up its rights before it enters the sandbox; folders that only root may pass are opened on the way."""
+    paths = [inside for path in paths for inside in _enterable(path)]
     walls = (
         next((p for p in reversed(path.parents) if not p.stat().st_mode & 0o001), None) for path in paths
     )
