@@ -165,7 +165,7 @@ def _timed(tools: ToolRegistry, ran: Ran) -> ToolRegistry:
 def _figures(name: str, ran: Ran) -> list[Figure]:
     counts, n = ran.counts, len(ran.outcomes)
     spent = sum(ran.turns)
-    own = spent - counts.seconds - ran.tool_s
+    own = spent - counts.seconds - ran.tool_s - counts.counting
     figures = [
         share(f"{name}.success", [o.ok for o in ran.outcomes]),
         Figure(f"{name}.wrong_rows", sum(len(o.wrong_rows) for o in ran.outcomes), "rows", n),

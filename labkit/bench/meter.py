@@ -22,6 +22,7 @@ class Counts:
         new: Those of them that a cache of unlimited size would have had to read: no earlier prompt began with them.
         read: Those that were read.
         written: Tokens generated.
+        counting: Seconds that the counting itself took.
     """
 
     seconds: float = 0.0
@@ -30,6 +31,7 @@ class Counts:
     new: int = 0
     read: int = 0
     written: int = 0
+    counting: float = 0.0
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Meter:
         return found
 
     def _prompt(self, messages: tuple[Message, ...]) -> None:
+        began = time.perf_counter()
         tokens, node, new = self.inner.encode(messages), self._seen, 0
         for token in tokens:
             new += token not in node
@@ -83,3 +86,4 @@ class Meter:
         self.counts.requests += 1
         self.counts.prompt += len(tokens)
         self.counts.new += new
+        self.counts.counting += time.perf_counter() - began
