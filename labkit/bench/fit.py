@@ -190,7 +190,8 @@ def fit_tools(client: Client, requests: Sequence[str], tools: Sequence[Tool]) ->
             [s for p, s in zip(pairs, log_odds, strict=True) if p.item is not None and p.fits], FALSE_NONE
         )
     )
-    return weights, round(20 / (1 + math.exp(lowest))) / 20  # in steps of 0.05: two hundred requests say no more
+    none_above = round(20 / (1 + math.exp(lowest))) / 20  # in steps of 0.05: two hundred requests say no more
+    return weights, none_above
 
 
 def _opinions(client: Client, pairs: Sequence[Pair]) -> list[Features]:
