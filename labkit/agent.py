@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labkit import policies, trace
-from labkit.answers import fields, unsupported
+from labkit.answers import UNKNOWN, fields, unsupported
 from labkit.client import Client
 from labkit.errors import ConfigError
 from labkit.memory import Memory, Session
@@ -78,7 +78,6 @@ class Agent:
         policy: What to do next; by default ``planned`` where the model can score, else ``step_by_step``.
         answer: How to say it; by default ``quoted``.
         limits: Where a turn ends.
-        words_as: Parameters that the program fills with the user's words; the model never sees them.
         name: For the trace.
     """
 
@@ -90,10 +89,9 @@ class Agent:
         policy: policies.Policy | None = None,
         answer: Callable[[Turn], str] | None = None,
         limits: Limits | None = None,
-        words_as: tuple[str, ...] = ("said", "question"),
         name: str = "agent",
     ) -> None:
-        self.client, self.tools, self.name, self.words_as = client, tools, name, words_as
+        self.client, self.tools, self.name = client, tools, name
         self.policy = policy or policies.default(client)
         self.answer = answer or policies.quoted
         self.limits = limits or Limits()
@@ -154,7 +152,7 @@ class Agent:
             turn.cancelled = cancel.is_set
         if pending := session.pending:
             turn.words = f"{pending}\n{words}"
-        turn.tools = self.tools.bind(**dict.fromkeys(self.words_as, turn.words))
+        turn.tools = self.tools.with_words(turn.words)
         session.add(user(words))
         return turn
 
@@ -179,7 +177,7 @@ class Agent:
             turn.reason,
         ]
         if invented := unsupported(answer, evidence):
-            answer = f"{policies.UNKNOWN}: the answer would have said {', '.join(invented)}, which no tool returned."
+            answer = f"{UNKNOWN}: the answer would have said {', '.join(invented)}, which no tool returned."
             turn.stop = "unknown"
         stop = turn.stop or ("needs_input" if turn.missing else "answered" if turn.done else "unknown")
         if turn.session.pending or stop == "needs_input":

@@ -13,10 +13,11 @@ from typing import Any
 
 from labkit.client import Client
 from labkit.messages import ToolResult, system, user
+from labkit.redact import EMAIL
 
 UNKNOWN = "I do not know"
-INSTRUCTION = "Answer the customer's question in one or two sentences, with the facts and nothing else."
-_FACT = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+|#?\b[A-Za-z]{0,4}-?\d[\w:/.,-]*")
+INSTRUCTION = "Answer the question in one or two sentences, with the facts and nothing else."
+_FACT = re.compile(rf"{EMAIL.pattern}|#?\b[A-Za-z]{{0,4}}-?\d[\w:/.,-]*")
 
 
 def facts(text: str) -> list[str]:

@@ -18,6 +18,10 @@ BUSY_S = 10.0
 
 REASONS = {
     "BUSY": ("is locked by another program", "Close the program that writes to it, or wait, and try again."),
+    "LOCKED": (
+        "is locked by another program",
+        "Close the program that writes to it, or wait, and try again.",
+    ),
     "READONLY": ("cannot be written", "Make the file and its folder writable, or choose another path."),
     "CANTOPEN": ("cannot be opened", "Check the path: its folder must exist and be readable and writable."),
     "NOTADB": ("is no SQLite file", "Choose another path, or move that file away."),

@@ -11,11 +11,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Annotated
 
 from labkit import documents
 from labkit.database import Database
 from labkit.errors import ConfigError, ToolError
-from labkit.tools import Tool, tool
+from labkit.tools import Tool, UserWords, tool
 
 THRESHOLD = 0.45
 """Share of a question, by the weight of its words, that a passage must have to count as an answer."""
@@ -152,7 +153,7 @@ class Knowledge:
     def tool(self) -> Tool:
         """The tool ``search_articles``, which answers with its source or raises ``ToolError``."""
 
-        def search_articles(question: str) -> Article:
+        def search_articles(question: Annotated[str, UserWords]) -> Article:
             """Look up rules, conditions, prices and instructions in the help articles.
 
             Args:

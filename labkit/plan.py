@@ -156,7 +156,7 @@ def _could_run(tools: ToolRegistry, tool: Tool, words: str, known: Mapping[str, 
             or any(in_request(c, leaf) for c in candidates(leaf, reading))
         ):
             continue
-        providers = (t for t in tools if t.name != tool.name and leaf.name in t.provides)
+        providers = (t for t in tools if t.name != tool.name and _gives(t, leaf))
         if not any(_could_run(tools.only(p.name), p, words, known) for p in providers):
             return False
     return True
@@ -215,7 +215,7 @@ class _Planner:
         """A reference to a step that provides the value; if there can be none, what the user would have to say."""
         lacking: list[str] = []
         for provider in self.tools:
-            if provider.name == tool.name or leaf.name not in provider.provides:
+            if provider.name == tool.name or not _gives(provider, leaf):
                 continue
             arguments, absent = self._arguments(provider, self.words)
             lacking += [described(a) for a in absent if not _fits(a, known)]
@@ -232,6 +232,11 @@ class _Planner:
                 return i
         self.steps.append(step)
         return len(self.steps) - 1
+
+
+def _gives(tool: Tool, leaf: Leaf) -> bool:
+    """Whether a tool's result has this value; one inside a nested object is never taken from elsewhere."""
+    return len(leaf.path) == 1 and leaf.name in tool.provides
 
 
 def _fits(leaf: Leaf, known: Mapping[str, Any]) -> bool:

@@ -17,7 +17,6 @@ from labkit.plan import Need, make, problems, resolve
 from labkit.turn import Turn
 
 Policy = Callable[[Turn], Decision]
-UNKNOWN = answers.UNKNOWN
 
 
 def default(client: Client) -> Policy:
@@ -52,7 +51,7 @@ def step_by_step(turn: Turn) -> Decision:
     calls = tuple(
         ToolCall(c.name, c.arguments, f"call_{number + i}", c.logprob) for i, c in enumerate(decision.calls)
     )
-    if turn.missing or any(_same(call, done) for call in calls for done, _ in turn.done):
+    if turn.missing or any(map(turn.ran, calls)):
         return Decision((), decision.strategy, decision.logprob, decision.text)
     return Decision(calls, decision.strategy, decision.logprob, decision.text, decision.observation)
 
@@ -96,10 +95,6 @@ def asked(need: Need) -> str:
 def _abilities(turn: Turn) -> str:
     names = ", ".join(name.replace("_", " ") for name in turn.tools.names)
     return f"What I can do: {names}." if names else "I have no tools."
-
-
-def _same(call: ToolCall, other: ToolCall) -> bool:
-    return (call.name, dict(call.arguments)) == (other.name, dict(other.arguments))
 
 
 def to_remember(turn: Turn, call: ToolCall, result: Mapping[str, Any]) -> dict[str, Any]:

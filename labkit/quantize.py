@@ -16,10 +16,10 @@ import psutil
 from numpy.typing import NDArray
 
 from labkit import models
-from labkit.backends.llama_engine import _quiet  # pyright: ignore[reportPrivateUsage]
-from labkit.backends.threads import default_threads, limit_spinning
+from labkit.backends.llama_lib import llama_cpp, quiet
+from labkit.backends.threads import default_threads
 from labkit.config import DEFAULT_BACKEND, Settings, settings
-from labkit.errors import BackendUnavailable, ConfigError, ModelFileError
+from labkit.errors import ConfigError, ModelFileError
 from labkit.gguf import GGUF, read_gguf
 from labkit.sampling import Logits, log_softmax
 
@@ -92,10 +92,10 @@ def all_logits(path: Path, tokens: Sequence[int]) -> NDArray[np.float32]:
     if not tokens:
         raise ConfigError("There is no token to read.", "Pass at least one token id.")
     read_gguf(path)  # its errors are clearer
-    llama_cpp, n, threads = _llama_cpp(), len(tokens), default_threads()
-    with _quiet(llama_cpp):
+    c, n, threads = llama_cpp(), len(tokens), default_threads()
+    with quiet(c):
         try:
-            model = llama_cpp.Llama(
+            model = c.Llama(
                 str(path), n_ctx=n, n_batch=n, n_ubatch=n, logits_all=True, n_threads=threads,
                 n_threads_batch=threads, verbose=False,
             )  # fmt: skip
@@ -232,26 +232,14 @@ def _make_room(place: Path, size: float) -> None:
 
 
 def _run(source: Path, target: Path, recipe: int) -> None:
-    llama_cpp = _llama_cpp()
-    params = llama_cpp.llama_model_quantize_default_params()
+    c = llama_cpp()
+    params = c.llama_model_quantize_default_params()
     params.ftype, params.allow_requantize, params.nthread = recipe, True, default_threads()
-    with _quiet(llama_cpp) as said:
-        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params))
+    with quiet(c) as said:
+        code = c.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params))
     if code:
         reasons = [line.strip() for line in said if "fall" not in line and "warning" not in line.lower()]
         raise ModelFileError(
             f"llama.cpp could not requantize {source.name}: {' '.join(reasons) or f'code {code}'}.",
             f"Check that {target.parent} can be written and has room; `labkit doctor` checks the model.",
         )
-
-
-def _llama_cpp() -> Any:
-    limit_spinning()
-    try:
-        import llama_cpp
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"llama-cpp-python cannot be imported ({error}).",
-            "Run `pip install llama-cpp-python`, or see TROUBLESHOOTING.md.",
-        ) from error
-    return llama_cpp

@@ -28,7 +28,7 @@ _KEYS = re.compile(
     r"(?i:\bBearer\s+[\w.~+/=-]{6,})|\bBasic\s+[\w+/=-]{16,}|\b[spr]k[-_][\w-]{6,}|\b(?:hf|gh[pousr]|github_pat)_\w{6,}"
     r"|\bxox[a-z]-[\w-]+|\bA[KS]IA[A-Z0-9]{8,}|\bAIza[\w-]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=://)[^\s/@]+(?=@)"
 )
-_EMAIL = re.compile(r"(?<![\w.+%'-])[\w.+%'-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+EMAIL = re.compile(r"(?<![\w.+%'-])[\w.+%'-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 _PHONE = re.compile(
     r"(?<![\w.:-])(?!\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}\b)(?!\d+\.\d+(?![\d.]))[+(]?\d[()\s/.\u00a0\u2010-\u2013-]{0,3}"
     r"(?:\d[()\s/.\u00a0\u2010-\u2013-]{0,3}){5,16}\d(?![\w:])"
@@ -80,7 +80,7 @@ class Redactor:
         lower = text.lower()
         for value in sorted((v for v in self._seen.copy() if v.lower() in lower), key=len, reverse=True):
             text = _pattern(value).sub("<pii>", text)
-        text = _PHONE.sub("<pii>", _EMAIL.sub("<pii>", text) if "@" in text or "%40" in text else text)
+        text = _PHONE.sub("<pii>", EMAIL.sub("<pii>", text) if "@" in text or "%40" in text else text)
         return text if len(text) <= LIMIT + 40 else f"{text[:LIMIT]}… <{len(text)} characters>"
 
     def refresh(self) -> None:

@@ -36,6 +36,10 @@ RESULT_LIMIT = 4000
 """Characters of a tool's result that the model gets to read."""
 
 
+class UserWords:
+    """Marks a parameter that is always the user's own words, as in ``said: Annotated[str, UserWords]``; an agent fills it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tool:
     """Something that a model may call. Made by ``@tool`` from a function, or by ``ToolRegistry.from_openai`` from a schema.
@@ -48,6 +52,7 @@ class Tool:
         provides: Names of the fields of its result, where its return type names them (a dataclass, a TypedDict, a pydantic model).
         bound: Arguments that the program fills in; the model never sees them.
         examples: Typical requests, from the docstring's section ``Examples:``, one a line.
+        words: Names of the parameters marked ``UserWords``.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Tool:
     provides: tuple[str, ...] = ()
     bound: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     examples: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, as if it were not a tool."""
@@ -116,7 +122,8 @@ class Tool:
         parameters = copy.deepcopy(self.parameters)
         parameters["properties"] = {k: v for k, v in parameters["properties"].items() if k not in values}
         parameters["required"] = [k for k in parameters.get("required", ()) if k not in values]
-        return replace(self, parameters=parameters, bound={**self.bound, **values})
+        left = tuple(name for name in self.words if name not in values)
+        return replace(self, parameters=parameters, bound={**self.bound, **values}, words=left)
 
     def to_openai(self) -> dict[str, Any]:
         """The tool in the shape of OpenAI's ``tools`` parameter."""
@@ -204,7 +211,9 @@ def tool(function: Callable[..., Any]) -> Tool:
             f"{name} cannot be a tool: {reason}",
             "Use types that JSON has: str, int, float, bool, Literal, Enum, list, dict, dataclass.",
         ) from error
-    return Tool(name, summary, parameters, function, model, _provides(hints.get("return")), examples=examples)
+    provides = _provides(hints.pop("return", None))
+    words = tuple(key for key, hint in hints.items() if UserWords in getattr(hint, "__metadata__", ()))
+    return Tool(name, summary, parameters, function, model, provides, examples=examples, words=words)
 
 
 class ToolRegistry:
@@ -276,6 +285,10 @@ class ToolRegistry:
         return ToolRegistry(
             *(t.bind(**{k: v for k, v in values.items() if k in t.parameters["properties"]}) for t in self)
         )
+
+    def with_words(self, words: str) -> ToolRegistry:
+        """A registry in which every parameter marked ``UserWords`` has these words."""
+        return ToolRegistry(*(t.bind(**dict.fromkeys(t.words, words)) for t in self))
 
     def schemas(self) -> dict[str, JsonSchema]:
         """The parameters' schema of each tool, by name."""

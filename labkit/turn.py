@@ -54,7 +54,6 @@ class Turn:
         done: Every call with its result, in order.
         plan: The plan, if the policy made one.
         missing: What the user would have to say.
-        observation: Why the model's last attempt at a call was refused; empty if it was not.
         stop: Why the turn ended; None while it goes on.
         reason: Which limit was reached.
         decisions: How often the policy was asked.
@@ -71,7 +70,6 @@ class Turn:
     done: list[tuple[ToolCall, ToolResult]] = field(default_factory=list[tuple[ToolCall, ToolResult]])
     plan: Plan | None = None
     missing: tuple[Need, ...] = ()
-    observation: str = ""
     stop: Stop | None = None
     reason: str = ""
     decisions: int = 0
@@ -95,17 +93,21 @@ class Turn:
             return self.session.window(lambda messages: len(self.client.encode(list(messages))), limit)
         return self.session.window(lambda messages: sum(len(m.content) // 3 + 8 for m in messages), limit)
 
+    def ran(self, call: ToolCall) -> int:
+        """How often this very call ran in this turn."""
+        same = (call.name, dict(call.arguments))
+        return sum((done.name, dict(done.arguments)) == same for done, _ in self.done)
+
     def over(self, call: ToolCall | None = None) -> bool:
         """Whether the turn must end before the next decision or before this call; ``stop`` and ``reason`` then say why."""
-        same = [c for c, _ in self.done if call and (c.name, c.arguments) == (call.name, call.arguments)]
+        if self.stop:
+            return True
         reached = {
             f"{self.limits.seconds:g} seconds": self.seconds > self.limits.seconds,
             f"{self.limits.steps} steps": call is None and self.decisions >= self.limits.steps,
             f"{self.limits.calls} calls": call is not None and len(self.done) >= self.limits.calls,
-            "the same call again": len(same) >= self.limits.repeats,
+            "the same call again": call is not None and self.ran(call) >= self.limits.repeats,
         }
-        if self.stop:
-            return True
         if self.cancelled():
             self.stop = "cancelled"
         elif over := [text for text, yes in reached.items() if yes]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labkit.backends.llama_lib import llama_cpp, quiet
 from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
@@ -70,29 +71,28 @@ class Engine:
     def __init__(
         self, path: Path, *, context: int, batch: int, threads: int, gpu_layers: int, mlock: bool
     ) -> None:
-        import llama_cpp
-
+        c: Any = llama_cpp()
+        self.c = c
         # what goes wrong is raised, not written
         logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
-        self.c: Any = llama_cpp
         self._ctx: Any = None
         self._turn = threading.Condition(threading.RLock())
         self._idle = IdleCores(threads)
-        model_params = llama_cpp.llama_model_default_params()
+        model_params = c.llama_model_default_params()
         model_params.n_gpu_layers = 999 if gpu_layers < 0 else gpu_layers
         model_params.use_mlock = mlock
-        with _quiet(llama_cpp) as said:
-            self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
+        with quiet(c) as said:
+            self._model: Any = c.llama_model_load_from_file(os.fsencode(path), model_params)
         if not self._model:
             reason = f": {said[0].strip()}" if said else ""
             raise ModelFileError(
                 f"llama.cpp cannot read {path}{reason}.", "Download it again, or run `labkit doctor`."
             )
-        self.vocab: Any = llama_cpp.llama_model_get_vocab(self._model)
-        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
-        self.context = min(context, llama_cpp.llama_model_n_ctx_train(self._model))
+        self.vocab: Any = c.llama_model_get_vocab(self._model)
+        self.n_vocab: int = c.llama_vocab_n_tokens(self.vocab)
+        self.context = min(context, c.llama_model_n_ctx_train(self._model))
         self.batch = min(batch, self.context)
-        params = llama_cpp.llama_context_default_params()
+        params = c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = self.context, self.batch, self.batch
         params.n_seq_max = 1 + BRANCHES
         params.kv_unified = True
@@ -100,17 +100,17 @@ class Engine:
         params.no_perf = True
         if gpu_layers == 0:
             # on a CPU, flash attention read prompts 10% faster but halved decoding at 1,000 tokens
-            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        with _quiet(llama_cpp):
-            self._ctx = llama_cpp.llama_init_from_model(self._model, params)
+            params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        with quiet(c):
+            self._ctx = c.llama_init_from_model(self._model, params)
         if not self._ctx:
             self.close()
             raise BackendError(
                 f"llama.cpp cannot make a context of {self.context} tokens.",
                 "Lower LABKIT_CONTEXT, or free memory.",
             )
-        self._memory: Any = llama_cpp.llama_get_memory(self._ctx)
-        self._batch: Any = llama_cpp.llama_batch_init(self.batch, 0, 1)
+        self._memory: Any = c.llama_get_memory(self._ctx)
+        self._batch: Any = c.llama_batch_init(self.batch, 0, 1)
         self._slots = [Slot() for _ in range(SLOTS)]
         self._live = self._slots[0]
         self._clock = count(1)
@@ -343,23 +343,6 @@ class Engine:
 
 def _bytes(array: NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-@contextmanager
-def _quiet(llama_cpp: Any) -> Generator[list[str]]:
-    """Collect what llama.cpp reports as errors, instead of letting it write to stderr."""
-    said: list[str] = []
-
-    @llama_cpp.llama_log_callback
-    def listen(level: int, text: bytes, _data: object) -> None:
-        if level == 3:  # GGML_LOG_LEVEL_ERROR
-            said.append(text.decode("utf-8", "replace"))
-
-    llama_cpp.llama_log_set(listen, ctypes.c_void_p(0))
-    try:
-        yield said
-    finally:
-        llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, ctypes.c_void_p(0))
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:

@@ -14,10 +14,10 @@ from labkit import models
 from labkit.backends.base import scored
 from labkit.backends.constraint import Masks
 from labkit.backends.llama_engine import Engine
+from labkit.backends.llama_lib import llama_cpp
 from labkit.backends.text import StopFilter
-from labkit.backends.threads import limit_spinning
 from labkit.config import Settings
-from labkit.errors import BackendError, BackendUnavailable, ContextOverflow
+from labkit.errors import BackendError, ContextOverflow
 from labkit.messages import Capabilities, Chunk, Health, Message, Request, Scored, TokenLogprob, Usage
 from labkit.sampling import Logits, log_softmax, sample
 
@@ -60,14 +60,7 @@ class LlamaCppBackend:
         if self._engine is not None:
             return
         path = models.locate("llamacpp", self._model, self._settings)
-        limit_spinning()
-        try:
-            from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-        except ImportError as error:
-            raise BackendUnavailable(
-                f"llama-cpp-python cannot be imported ({error}).",
-                "Run `pip install llama-cpp-python`, or see TROUBLESHOOTING.md.",
-            ) from error
+        formatter = llama_cpp().llama_chat_format.Jinja2ChatFormatter
         s = self._settings
         engine = Engine(
             Path(path),
@@ -89,7 +82,7 @@ class LlamaCppBackend:
                 f"{path} has no chat template.",
                 "Use an instruction-tuned GGUF (its name often says -Instruct).",
             )
-        self._format = Jinja2ChatFormatter(template=template, eos_token=eos, bos_token=bos)
+        self._format = formatter(template=template, eos_token=eos, bos_token=bos)
         self._masks = Masks(engine)
         self._engine = engine
 

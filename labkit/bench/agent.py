@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -107,13 +106,12 @@ def with_peer(client: Client, tools: ToolRegistry) -> Answer:
     """A smolagents agent with structured output on the same model."""
     from labkit.bench.peer import Peer
 
-    peer = Peer(client, tools.bind(said="", question=""))
+    peer = Peer(client, tools.with_words(""))
 
     def answer(words: str) -> tuple[str, int]:
         before = len(peer.steps)
-        return peer.run(words, tools.bind(said=words, question=words))[0], len(
-            peer.steps
-        ) - before - 1  # the first is the request
+        text = peer.run(words, tools.with_words(words))[0]
+        return text, len(peer.steps) - before - 1  # the first step is the request
 
     return answer
 
@@ -169,14 +167,7 @@ def _figures(name: str, ran: Ran) -> list[Figure]:
     figures = [
         share(f"{name}.success", [o.ok for o in ran.outcomes]),
         Figure(f"{name}.wrong_rows", sum(len(o.wrong_rows) for o in ran.outcomes), "rows", n),
-        Figure(
-            f"{name}.median_turn_s",
-            statistics.median(ran.turns),
-            "s",
-            len(ran.turns),
-            min(ran.turns),
-            max(ran.turns),
-        ),
+        median(f"{name}.median_turn_s", ran.turns, "s"),
         median(f"{name}.calls", ran.calls, "calls"),
         Figure(
             f"{name}.overhead_ratio", own / counts.seconds if counts.seconds else 0.0, "ratio", len(ran.turns)

@@ -16,6 +16,7 @@ from labkit.client import Client
 from labkit.decoding.lexicon import GENERIC
 from labkit.decoding.text import stems
 from labkit.messages import Message, assistant, system, user
+from labkit.redact import EMAIL
 from labkit.tools import Tool, ToolRegistry
 
 NOTHING = (
@@ -26,11 +27,11 @@ NOTHING = (
     "Thank you, bye!",
 )
 """Requests that no tool is for, whatever the tools."""
-INSTRUCTION = "Write messages that customers send to a support desk, on one topic: "
+INSTRUCTION = "Write messages that users send to an assistant, on one topic: "
 ASK = "A message."
 WORDS = 1.0
 """Weight of the shared words, in nats for each nat of inverse document frequency."""
-_MASKS = ((re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "my address"), (re.compile(r"#?\b\d{4,}\b"), "12345"))
+_MASKS = ((EMAIL, "my address"), (re.compile(r"#?\b\d{4,}\b"), "12345"))
 
 
 def has_examples(tools: ToolRegistry) -> bool:
@@ -71,7 +72,7 @@ def prompt(tool: Tool | None, examples: Sequence[str]) -> tuple[Message, ...]:
     topic = (
         f"{tool.name.replace('_', ' ')}: {tool.description}"
         if tool
-        else "anything that the support desk cannot do"
+        else "anything that the assistant cannot do"
     )
     turns = [turn for example in examples for turn in (user(ASK), assistant(mask(example)))]
     return (system(INSTRUCTION + topic), *turns, user(ASK))

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from labkit import database
 from labkit.errors import LabkitError
 
 APPLICATION_ID = 0x4445534B
@@ -102,21 +103,10 @@ def explain(problem: Exception, path: Path, error: type[LabkitError], *, what: s
         return error(f"{path} is a folder, not a {what}.", "Give the path of a file.")
     if name.startswith("CANTOPEN") and not path.exists():
         return error(f"There is no {what} at {path}.", _BUILD if what == "desk" else "Check the path.")
-    for start, (text, hint) in _REASONS.items():
+    for start, (text, hint) in database.REASONS.items():
         if name.startswith(start):
             return error(f"The {what} {text}.", hint)
     return error(f"The database of the {what} failed: {problem}.", "Build a new one if this happens again.")
-
-
-_REASONS = {
-    "BUSY": ("is locked by another program", "Close the other program, or try again."),
-    "LOCKED": ("is locked by another program", "Close the other program, or try again."),
-    "READONLY": ("is read-only", "Make its file and its folder writable, or use another one."),
-    "CANTOPEN": ("cannot be opened", "Check the rights of the file and its folder."),
-    "NOTADB": ("is not a database", "Build a new one at another path."),
-    "CORRUPT": ("is damaged", "Build a new one at another path."),
-    "FULL": ("was not changed, because the disk is full", "Make room and try again."),
-}
 
 
 def _logged(path: Path) -> bool:

@@ -16,7 +16,7 @@ from labkit.desk.names import meant
 from labkit.desk.shop import TIMES, TODAY, WEEK
 from labkit.desk.store import WAIT_S, session
 from labkit.errors import ConfigError, ToolError
-from labkit.tools import ToolRegistry
+from labkit.tools import ToolRegistry, UserWords
 
 if TYPE_CHECKING:
     from labkit.knowledge import Knowledge
@@ -116,7 +116,7 @@ class Desk:
             db.execute("SELECT count(*) FROM customers").fetchone()
 
     def tools(self) -> ToolRegistry:
-        """The six tools. ``said`` and ``question`` are for the program to bind to the user's words."""
+        """The six tools. What a ticket says and what the articles are searched for are always the user's words."""
         return ToolRegistry(
             self.find_customer,
             self.order_status,
@@ -204,7 +204,9 @@ class Desk:
         )
         return Product(row["sku"], f"The {row['name']} costs {_euros(row['price_cents'])}{stock}.")
 
-    def create_ticket(self, customer_id: CustomerId, said: str, order_id: OrderId | None = None) -> Ticket:
+    def create_ticket(
+        self, customer_id: CustomerId, said: Annotated[str, UserWords], order_id: OrderId | None = None
+    ) -> Ticket:
         """Open a ticket to report or complain about a problem: broken, faulty, damaged, scratched, wrong or missing.
 
         Args:
@@ -300,9 +302,8 @@ class Desk:
         if passage is None:
             raise ToolError("The articles say nothing about that.", "Ask in other words, or open a ticket.")
         near = (p.text for p in articles.search(question) if p.source == passage.source)
-        said = list(dict.fromkeys([passage.text, *near]))[
-            :2
-        ]  # the steps often follow the passage with the words
+        # the steps often follow the passage with the words
+        said = list(dict.fromkeys([passage.text, *near]))[:2]
         return Article(passage.source, f"{' '.join(said)} [{passage.source}]")
 
     def _articles(self) -> Knowledge:
@@ -310,8 +311,9 @@ class Desk:
             from labkit import data
             from labkit.knowledge import Knowledge
 
-            self._knowledge = Knowledge()
-            self._knowledge.add_folder(data.path("desk/requests.jsonl").parent / "articles")
+            knowledge = Knowledge()
+            knowledge.add_folder(data.path("desk/requests.jsonl").parent / "articles")
+            self._knowledge = knowledge  # only when it is full: another thread may be waiting to search
         return self._knowledge
 
     @contextmanager

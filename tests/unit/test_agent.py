@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from labkit.errors import BackendError, ConfigError
 from labkit.memory import Memory
 from labkit.messages import ToolCall, ToolResult
 from labkit.policies import Policy, step_by_step
-from labkit.tools import ToolRegistry
+from labkit.tools import ToolRegistry, UserWords
 from labkit.turn import Limits, Turn
 
 
@@ -183,7 +183,7 @@ def test_a_turn_remembers_who_it_is_about() -> None:
 def test_the_users_words_are_bound_and_out_of_the_models_reach() -> None:
     heard: list[str] = []
 
-    def note(said: str) -> str:
+    def note(said: Annotated[str, UserWords]) -> str:
         """Take a note.
 
         Args:

@@ -180,7 +180,7 @@ def test_opening_what_is_no_desk(tmp_path: Path, path: Path) -> None:
         Desk(tmp_path)
     text = tmp_path / "text.db"
     text.write_text("x" * 4096)
-    with pytest.raises(ConfigError, match="not a database"):
+    with pytest.raises(ConfigError, match="no SQLite file"):
         Desk(text)
     empty = tmp_path / "empty.db"
     empty.touch()
@@ -239,7 +239,7 @@ def test_a_read_only_desk(path: Path) -> None:
         ("create_ticket", {"customer_id": MEILIN, "said": "It hums."}),
         ("schedule_callback", {"customer_id": MEILIN, "day": "Monday", "time": "09:30"}),
     ):
-        assert call(tools, name, **arguments) == (False, "Error: The desk is read-only.")
+        assert call(tools, name, **arguments) == (False, "Error: The desk cannot be written.")
     assert dump(path) == before
 
 
@@ -253,7 +253,7 @@ def test_a_file_without_the_right_to_write(path: Path, what: str, monkeypatch: p
     assert call(tools, "product_info", product="waffle iron")[0]
     assert call(tools, "create_ticket", customer_id=MEILIN, said="x") == (
         False,
-        "Error: The desk is read-only.",
+        "Error: The desk cannot be written.",
     )
 
 

@@ -31,6 +31,11 @@ class Order:
     say: str
 
 
+@dataclass
+class Who:
+    customer_id: CustomerId
+
+
 def find_customer(email: Annotated[str, Field(pattern=r"^[\w.]+@[\w.]+\.\w+$")]) -> Customer:
     """Find a customer's account by the e-mail address.
 
@@ -87,6 +92,22 @@ def test_a_missing_argument_comes_from_the_tool_that_provides_it(model: Client) 
 def test_another_tool_provides_it_if_the_words_fit_that_one(model: Client) -> None:
     plan = make(model, TOOLS, "Please call me back on Monday at 10:30 about order 20017")
     assert plan.steps[0] == Step("order_status", {"order_id": 20017}, goal=False)
+
+
+def test_a_value_inside_an_object_is_asked_for_and_never_taken_from_a_result(model: Client) -> None:
+    def close_account(who: Who) -> str:
+        """Close the account of a customer for good.
+
+        Args:
+            who: The customer.
+        """
+        return who.customer_id
+
+    tools = ToolRegistry(find_customer, close_account)
+    plan = make(model, tools, "Please close my account for good, my email is ana@example.com")
+    assert problems(plan, tools) == []
+    assert all(step.tool != "close_account" for step in plan.steps)
+    assert "close_account" in {need.tool for need in plan.missing}
 
 
 def test_the_users_words_come_before_what_is_known(model: Client) -> None:
