@@ -832,7 +832,8 @@ for ending in ("", " Be brief."):
     print(clocks(model.complete(numbers(40) + ending, max_tokens=24).usage))
 
 # %% [markdown]
-# Compare with the last line of the table above. (labkit always reads a prompt's last two tokens again.) That gives a rule that agents live by: **put
+# Compare with the last line of the table above. The same prompt again: labkit kept even the logits that follow it, so nothing is read. Another ending: only
+# the ending is read. (The template's last tokens follow the ending, so they are new too.) That gives a rule that agents live by: **put
 # first what stays the same, and last what changes.** A clock time at the top of a system message throws nearly all of the cache away at each request.
 
 # %% [markdown]
