@@ -286,6 +286,13 @@ def own_context(generator: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]
 
 
 @contextmanager
+def route_span(name: str) -> Generator[Span]:
+    """The span of one routing decision."""
+    with _span("route", name) as span:
+        yield span
+
+
+@contextmanager
 def _span(
     operation: str, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: otel_context.Context | None = None
 ) -> Generator[Span]:

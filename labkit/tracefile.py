@@ -23,7 +23,7 @@ from labkit.redact import dump
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = {"invoke_agent": "agent", "execute_tool": "tool", "chat": "chat", "score": "score"}
+KINDS = {"invoke_agent": "agent", "execute_tool": "tool", "chat": "chat", "score": "score", "route": "route"}
 """``gen_ai.operation.name`` -> the short name in tables."""
 USAGE = {
     "tokens_in": "input_tokens",
