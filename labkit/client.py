@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from labkit import backends, trace
 from labkit.backends import Backend, Batches, OpenModel, Scores, Waits, lacking
-from labkit.config import settings
+from labkit.config import DEFAULT_BACKEND, default_backend, settings
 from labkit.errors import BackendError, CapabilityMissing, ConfigError, GenerationTimeout
 from labkit.messages import (
     Capabilities,
@@ -28,6 +29,7 @@ from labkit.messages import (
 from labkit.sampling import Logits
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Client:
@@ -181,7 +183,7 @@ class Client:
     def _missing(self, capability: str) -> CapabilityMissing:
         return CapabilityMissing(
             f"{self.backend.name} has no {capability}.",
-            "Switch to llamacpp:smollm2-135m, which has every capability.",
+            f"Switch to {default_backend()}, which has every capability.",
         )
 
     def _timed(self, request: Request, timeout_s: float) -> Iterator[Chunk]:
@@ -226,7 +228,8 @@ def load(spec: str | None = None, **options: Any) -> Client:
     """A client on a loaded model; the same client for the same arguments, as long as somebody holds it.
 
     Args:
-        spec: ``runtime:model``, or ``runtime:model@url`` for a server; several, divided by ``|``, are tried in that order; by default ``LABKIT_BACKEND``, ``labkit.toml``, or the embedded model.
+        spec: ``runtime:model``, or ``runtime:model@url`` for a server; several, divided by ``|``, are tried in that order; by default ``LABKIT_BACKEND``, ``labkit.toml``, or the embedded model
+            on the first engine that is installed (a warning says which, if it is not llama.cpp).
         **options: Engine settings: context, threads, batch, gpu_layers, mlock.
 
     Raises:
@@ -240,6 +243,8 @@ def load(spec: str | None = None, **options: Any) -> Client:
     if client is None or not client.health().ok:
         client = Client(backends.create(chosen.backend, chosen))
         client.backend.load()
+        if spec is None and chosen.backend == default_backend() != DEFAULT_BACKEND:
+            log.warning("llama-cpp-python is not installed; %s answers.", chosen.backend)
         _open[key] = client
     return client
 

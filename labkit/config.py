@@ -6,6 +6,7 @@ file mean the same.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -22,6 +23,8 @@ from labkit.errors import ConfigError
 
 APP = "edge-agents-lab"
 DEFAULT_BACKEND = "llamacpp:smollm2-135m"
+ENGINES = {"llamacpp": "llama_cpp", "openvino": "openvino_genai"}
+"""Runtimes that read the embedded model in this process, in the order of preference, and the module that each needs."""
 FILE_NAME = "labkit.toml"
 
 
@@ -29,7 +32,7 @@ class Settings(BaseSettings):
     """All settings of labkit.
 
     Attributes:
-        backend: Which model answers, as ``runtime:model``.
+        backend: Which model answers, as ``runtime:model``; by default the embedded one, on the first engine that is installed.
         offline: Never touch the network, not even when asked to pull something.
         home: Where progress is kept.
         cache: Where pulled models and remembered checksums are kept.
@@ -39,11 +42,12 @@ class Settings(BaseSettings):
         batch: Prompt tokens read in one step.
         gpu_layers: Model layers kept on a GPU; -1 for all. 0 is CPU only.
         mlock: Keep the model in RAM, never swapped out.
+        vllm_python: The Python interpreter of the environment that has vLLM.
     """
 
     model_config = SettingsConfigDict(env_prefix="LABKIT_", extra="forbid", env_ignore_empty=True)
 
-    backend: str = DEFAULT_BACKEND
+    backend: str = Field(default_factory=lambda: default_backend())
     offline: bool = False
     home: Path = Field(default_factory=lambda: user_data_path(APP))
     cache: Path = Field(default_factory=lambda: user_cache_path(APP))
@@ -53,6 +57,7 @@ class Settings(BaseSettings):
     batch: int = Field(default=512, ge=1)
     gpu_layers: int = Field(default=0, ge=-1)
     mlock: bool = False
+    vllm_python: Path | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -64,6 +69,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, find_file())
+
+
+def default_backend() -> str:
+    """The embedded model on the first engine that is installed. Where none is, ``DEFAULT_BACKEND``: its error says what to install."""
+    installed = [runtime for runtime, module in ENGINES.items() if find_spec(module)]
+    runtime, _, model = DEFAULT_BACKEND.partition(":")
+    return f"{installed[0] if installed else runtime}:{model}"
 
 
 def find_file() -> Path | None:

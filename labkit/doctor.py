@@ -16,12 +16,15 @@ from typing import Literal
 
 from labkit import backends, labs, machine, models
 from labkit.backends import RUNTIMES, threads
-from labkit.config import DEFAULT_BACKEND, settings
+from labkit.config import DEFAULT_BACKEND, default_backend, settings
 from labkit.errors import LabkitError
+from labkit.messages import Capabilities
 
 State = Literal["ok", "warn", "fail"]
 OPTIONAL = {"foundry": "foundry-local-sdk", "openai": "openai"}
 """Runtimes beside the default, and the distribution that carries each."""
+ENGINES = {"llamacpp": "llama-cpp-python", "openvino": "openvino-genai"}
+"""Runtimes of the embedded model in this process, and the distribution that carries each."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +91,16 @@ def _grading() -> Finding:
 
 
 def _compiler() -> Finding:
-    if models.version("llama-cpp-python"):
-        return Finding("compiler", "ok", "not needed: llama-cpp-python is installed")
+    if found := next((package for package in ENGINES.values() if models.version(package)), None):
+        return Finding("compiler", "ok", f"not needed: {found} is installed")
     found = next((c for c in ("g++", "clang++", "cl") if shutil.which(c)), None)
     if found:
         return Finding("compiler", "ok", f"{found}, for building llama-cpp-python")
     mends = {
-        "Windows": "install the C++ workload of Visual Studio Build Tools (see TROUBLESHOOTING.md), or use environment.yml",
+        "Windows": "install the C++ workload of Visual Studio Build Tools (see TROUBLESHOOTING.md), or requirements/no-compiler.txt",
         "Darwin": "xcode-select --install",
     }
-    mend = mends.get(
-        platform.system(), "sudo apt install g++ cmake, or use environment.yml (no compiler needed)"
-    )
+    mend = mends.get(platform.system(), "sudo apt install g++ cmake, or use requirements/no-compiler.txt")
     return Finding("compiler", "fail", "none found, and llama-cpp-python is not installed", mend)
 
 
@@ -167,16 +168,18 @@ def _model() -> Finding:
 def _answer() -> Finding:
     from labkit import load
 
+    spec = default_backend()
+    runtime = spec.partition(":")[0]
     began = time.perf_counter()
-    with load(DEFAULT_BACKEND) as client:
+    with load(spec) as client:
         loaded = time.perf_counter() - began
         usage = client.complete("Hello!", max_tokens=24).usage
-    text = f"llama-cpp-python {models.version('llama-cpp-python')}: loaded in {loaded:.2f} s, {usage.decode_per_s:.0f} tokens/s"
+    package = f"{ENGINES[runtime]} {models.version(ENGINES[runtime])}"
+    text = f"{package}: loaded in {loaded:.2f} s, {usage.decode_per_s:.0f} tokens/s"
     if usage.decode_per_s < 10:
-        return Finding(
-            "runtime llamacpp", "warn", f"{text}: slow", "close other programs, or set LABKIT_THREADS=1"
-        )
-    return Finding("runtime llamacpp", "ok", text)
+        mend = "close other programs, or set LABKIT_THREADS=1"
+        return Finding(f"runtime {runtime}", "warn", f"{text}: slow", mend)
+    return Finding(f"runtime {runtime}", "ok", text)
 
 
 def _jupyter() -> Finding:
@@ -219,11 +222,16 @@ def _labs() -> Finding:
     found = labs.labs()
     if not found:
         return Finding("labs", "fail", "no lab was found", "pip install -e . in the checkout")
-    return Finding(
-        "labs",
-        "ok",
-        f"{len(found)} labs: {', '.join(lab.id for lab in found)}; runtimes: {', '.join(RUNTIMES)}",
-    )
+    text = f"{len(found)} labs: {', '.join(lab.id for lab in found)}; runtimes: {', '.join(RUNTIMES)}"
+    chosen = settings()
+    able = backends.create(chosen.backend, chosen).capabilities
+    if able == Capabilities():  # a server shows what it can do when it is loaded
+        return Finding("labs", "ok", text)
+    short = [f"{lab.id} lacks {', '.join(lacks)}" for lab in found if (lacks := labs.lacking(lab, able))]
+    if short:
+        mend = f"choose another runtime for them: {set_variable('LABKIT_BACKEND', 'RUNTIME:MODEL')}"
+        return Finding("labs", "warn", f"{text}; with {chosen.backend} {'; '.join(short)}", mend)
+    return Finding("labs", "ok", text)
 
 
 def free_port(first: int = 8888) -> int:

@@ -89,10 +89,9 @@ def missing_capabilities(lab: labs.Lab) -> list[str]:
     """A warning if the chosen runtime cannot do what the lab needs."""
     from labkit import backends
 
-    needs = labs.read(lab.student).metadata.get("labkit", {}).get("needs", [])
     chosen = settings()
     backend = backends.create(chosen.backend, chosen)
-    lacking = [need for need in needs if not getattr(backend.capabilities, need, False)]
+    lacking = labs.lacking(lab, backend.capabilities)
     if not lacking:
         return []
-    return [f"{lab.id} needs {', '.join(lacking)}, which {chosen.backend} lacks; some cells will say so."]
+    return [f"{lab.id} needs {', '.join(lacking)}, which {chosen.backend} or this environment lacks; some cells will say so."]

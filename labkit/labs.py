@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from labkit import kernel
 from labkit.config import settings
 from labkit.errors import LabError
 from labkit.grading import Verdict, run_judge
+from labkit.messages import Capabilities
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,13 @@ def find(name: str) -> Lab:
     raise LabError(
         f"There is no lab {name!r}.", f"Choose one of {known}." if known else "Run `labkit build` first."
     )
+
+
+def lacking(lab: Lab, capabilities: Capabilities) -> list[str]:
+    """What a lab needs and is not there: capabilities of the runtime (``needs``), and Python modules (``modules``)."""
+    declared = read(lab.student).metadata.get("labkit", {})
+    abilities = [need for need in declared.get("needs", []) if not getattr(capabilities, need, False)]
+    return abilities + [name for name in declared.get("modules", []) if find_spec(name) is None]
 
 
 def work_folder() -> Path:

@@ -16,6 +16,11 @@ RUNTIMES = {
     "openai": "labkit.backends.openai_http:OpenAIBackend",
     "ollama": "labkit.backends.ollama:OllamaBackend",
     "llamaserver": "labkit.backends.server:LlamaServerBackend",
+    "onnx": "labkit.backends.onnx:OnnxBackend",
+    "foundry": "labkit.backends.foundry:FoundryBackend",
+    "openvino": "labkit.backends.openvino:OpenVinoBackend",
+    "vllm": "labkit.backends.vllm:VllmBackend",
+    "mlx": "labkit.backends.mlx:MlxBackend",
 }
 """Runtime name -> module and class. A class takes (model, settings), and ``url`` if it asks a server."""
 

@@ -72,9 +72,10 @@ class Masks:
             SchemaError: It cannot be compiled; nothing weaker is used instead.
         """
         from llguidance import LLMatcher
-        from llguidance.llamacpp import lltokenizer_from_vocab
 
         if self._tokenizer is None:
+            from llguidance.llamacpp import lltokenizer_from_vocab
+
             with warnings.catch_warnings():  # it still calls a llama.cpp function by its old name
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._tokenizer = lltokenizer_from_vocab(self._engine.vocab)

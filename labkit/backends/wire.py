@@ -13,12 +13,17 @@ from labkit.messages import Chunk, FinishReason, JsonSchema, Message, Request, T
 
 Json = dict[str, Any]
 
+COMPACT: Json = {"x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
+"""For Foundry Local: without it small models fill JSON with line breaks until the token limit."""
 SCHEMA_FORMS: Mapping[str, Callable[[JsonSchema], Json]] = {
     "openai": lambda s: {
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": s, "strict": True},
     },
-    "merged": lambda s: {"type": "json_schema", "json_schema": {"name": "answer", "schema": s, **s}},
+    "merged": lambda s: {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": s, **s, **COMPACT},
+    },
     "json_object": lambda s: {"type": "json_object", "schema": s},
 }
 """The ways to ask for a schema: OpenAI's own, Foundry Local's web service's, llama-cpp-python's server's."""

@@ -10,6 +10,7 @@
 #     name: python3
 #   labkit:
 #     lab: lab03
+#     modules: [llama_cpp]
 #     needs: [logits, score]
 # ---
 
