@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from labkit.cli_grading import app as grading_app
 from labkit.errors import LabkitError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 backends_app = typer.Typer(no_args_is_help=True, help="The runtimes that can answer.")
 app.add_typer(backends_app, name="backends")
+app.add_typer(grading_app)
 console = Console(highlight=False, markup=False)
 MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -188,81 +190,26 @@ def build(
 
 
 @app.command()
-def release(
-    seed: Annotated[str, typer.Option(help="your class's secret; the judges' cases come from it")],
-    out: Annotated[Path, typer.Option(help="where everything goes")] = Path("release"),
-    lab: Annotated[list[str] | None, typer.Option(help="only this lab; may be repeated")] = None,
-    image: Annotated[str, typer.Option("--container", help="a container image in place of bubblewrap")] = "",
-    engine: Annotated[str, typer.Option(help="docker or podman")] = "docker",
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe-no-sandbox", help="run the solutions with your rights")
-    ] = False,
-) -> None:
-    """For instructors: prove that each lab can be graded, and write student editions, bundles and a class archive."""
-    from labkit import labs
-    from labkit.grading import release as releasing
-    from labkit.grading.sandbox import choose
-
-    chosen = [labs.find(name) for name in lab] if lab else None
-    made = releasing.release(
-        seed, out, labs=chosen, sandbox=choose(unsafe=unsafe, image=image, engine=engine), say=print
-    )
-    print(f"{len(made.bundles)} labs are in {out}. Give out {made.archive}; keep the rest and the secret.")
-
-
-@app.command()
-def autograde(
-    submissions: Annotated[
-        Path, typer.Argument(help="a folder of notebooks, an LMS's zip, or nbgrader's tree")
-    ],
-    bundles: Annotated[Path, typer.Option(help="what `labkit release` wrote")] = Path("release/bundles"),
-    out: Annotated[Path, typer.Option(help="gets STUDENT/SUBMISSION/result.json")] = Path("results"),
-    workers: Annotated[int, typer.Option(help="at a time; by default one for each core")] = 0,
-    seconds: Annotated[float, typer.Option(help="for one submission")] = 300,
-    cell_seconds: Annotated[float, typer.Option(help="for one cell")] = 60,
-    memory: Annotated[int, typer.Option(help="MB for one submission")] = 4000,
-    image: Annotated[str, typer.Option("--container", help="a container image in place of bubblewrap")] = "",
-    engine: Annotated[str, typer.Option(help="docker or podman")] = "docker",
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe-no-sandbox", help="run submissions with your rights")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="also run cells that only show something")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
-) -> None:
-    """For instructors: grade submissions in a sandbox. Goes on where it stopped. Exit code 1 if one could not be graded."""
-    from labkit.grading import autograde as grading
-    from labkit.grading.limits import Limits
-    from labkit.grading.sandbox import choose
-
-    limits = Limits(total_s=seconds, cell_s=cell_seconds, memory_mb=memory)
-    sandbox = choose(limits, unsafe=unsafe, image=image, engine=engine)
-    if unsafe:
-        console.print(f"WARN  {sandbox.describe()}", soft_wrap=True)
-    summary = grading.autograde(
-        submissions, bundles, out, sandbox=sandbox, workers=workers, everything=everything, quiet=quiet
-    )
-    s = summary
-    print(
-        f"{s.found} submissions: {s.graded} graded now, {s.kept} kept, {s.refused} refused, {s.failed} not gradable;"
-        f" {s.tampered} report tampering. {s.seconds:.0f} s. Results are in {s.out}."
-    )
-    raise typer.Exit(1 if s.failed else 0)
-
-
-@app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="engine, tools, agent or http")],
+    name: Annotated[str, typer.Argument(help="engine, tools, agent, route, grade or http; or compare")],
+    files: Annotated[list[Path] | None, typer.Argument(help="for compare: before and after")] = None,
     as_file: Annotated[
         Path | None, typer.Option("--json", help="also write the figures to this file")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="the long run")] = False,
+    strong: Annotated[str, typer.Option(help="for route: runtime:model of the large model")] = "",
 ) -> None:
-    """Measure. Every figure is computed by the run that prints it."""
+    """Measure; or `bench compare BEFORE AFTER`, with exit code 1 if a figure dropped significantly."""
     from labkit import bench as bench_module
 
-    figures = bench_module.run(name, full=full)
+    if name == "compare":
+        _compare(files or [], as_file)
+        return
+    if files:
+        raise LabkitError(f"`labkit bench {name}` takes no files.", "Write the figures with --json FILE.")
+    if strong and name != "route":
+        raise LabkitError(f"`labkit bench {name}` has no large model.", "Leave out --strong.")
+    figures = bench_module.run(name, full=full, **({"strong": strong} if strong else {}))
     table = Table("figure", "value", "unit", "n", "low", "high")
     for f in figures:
         bounds = ["" if x is None else f"{x:.3g}" for x in (f.low, f.high)]
@@ -272,6 +219,22 @@ def bench(
     console.print(table)
     if as_file:
         as_file.write_text(json.dumps([asdict(f) for f in figures], indent=2) + "\n", encoding="utf-8")
+
+
+def _compare(files: list[Path], as_file: Path | None) -> None:
+    from labkit.bench.compare import compare
+
+    if len(files) != 2:
+        raise LabkitError(f"{len(files)} files were given.", "Run `labkit bench compare BEFORE AFTER`.")
+    found = compare(*files)
+    for change in found.changes:
+        values = f"{change.before:.3g} -> {change.after:.3g} {change.unit}"
+        console.print(f"{change.word:<22} {change.name}: {values} ({change.why})", soft_wrap=True)
+    for note in found.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if as_file:
+        as_file.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    raise typer.Exit(1 if found.dropped else 0)
 
 
 @data_app.command("pull")
@@ -364,6 +327,19 @@ def models_pull(alias: str) -> None:
         f"{row.title}: {row.size_mb} MB, licence {row.licence}" + (f", from {row.repo}" if row.repo else "")
     )
     print(models.pull(alias, settings()))
+
+
+@models_app.command("convert")
+def models_convert(
+    model: Annotated[str, typer.Argument(help="an alias, or a GGUF file")] = "smollm2-135m",
+    precision: Annotated[str, typer.Option(help="int4, int8 or fp32")] = "int4",
+    python: Annotated[str, typer.Option(help="an interpreter that has the extra `convert`")] = sys.executable,
+) -> None:
+    """Make a directory for ONNX Runtime GenAI and Foundry Local of a model; goes on where it stopped."""
+    from labkit import convert
+    from labkit.config import settings
+
+    print(convert.convert(model, settings(), precision, python, convert.shown_on(console)))
 
 
 @models_app.command("recommend")

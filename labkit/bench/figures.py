@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from labkit.errors import ConfigError
+
+DRAWS = 2000
+"""Resamples of a bootstrap."""
+Statistic = Callable[..., Any]
+"""A function of an array and ``axis``, such as ``numpy.mean``."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,24 @@ def median(name: str, values: Sequence[float], unit: str) -> Figure:
 
 
 def share(name: str, hits: Sequence[bool]) -> Figure:
-    """A share with its 95% bootstrap interval (2,000 resamples, fixed seed)."""
-    values = np.array(hits, dtype=float)
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
+    """A share with its 95% bootstrap interval."""
+    low, high = bootstrap(hits)
+    return Figure(name, sum(hits) / len(hits), "share", len(hits), low, high)
+
+
+def bootstrap(values: Sequence[float] | NDArray[Any], statistic: Statistic = np.mean) -> tuple[float, float]:
+    """The 95% percentile interval of a statistic (Efron 1979): 2,000 resamples with a fixed seed.
+
+    Args:
+        values: One number for each measurement; for pairs, their differences.
+        statistic: What to compute of each resample.
+
+    Raises:
+        ConfigError: There are no values.
+    """
+    rows = np.asarray(values, dtype=float)
+    if not len(rows):
+        raise ConfigError("There is nothing to resample.", "Give at least one measurement.")
+    draws = statistic(np.random.default_rng(0).choice(rows, (DRAWS, len(rows))), axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Figure(name, float(values.mean()), "share", len(values), float(low), float(high))
+    return float(low), float(high)

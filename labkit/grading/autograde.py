@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from typing import Any
 
 from labkit.errors import LabError, LabkitError
 from labkit.grading import bundle as bundles
-from labkit.grading import collect, result
+from labkit.grading import cluster, collect, result
 from labkit.grading.bundle import Bundle
+from labkit.grading.cluster import Task
 from labkit.grading.display import Display
-from labkit.grading.files import clean, slug
-from labkit.grading.result import FILE, Result
+from labkit.grading.files import clean, slug, write_whole
+from labkit.grading.result import EXECUTED, FILE, Result
 from labkit.grading.sandbox import Sandbox, choose
 
 GRACE_S = 60
@@ -76,16 +78,35 @@ class _Job:
     everything: bool
 
     def run(self) -> None:
+        """Grade it here."""
         from labkit.grading.grade import grade
 
-        done = grade(
-            self.submission,
-            bundles.load(self.bundle),
-            self.sandbox,
-            executed=self.target.parent / "executed.ipynb",
+        lab = bundles.load(self.bundle)
+        self.keep(
+            grade(self.submission, lab, self.sandbox, executed=self.executed, everything=self.everything)
         )
-        named = {"student": self.blank.student, "submission": self.blank.submission}
-        done.model_copy(update=named).write(self.target)
+
+    def task(self) -> Task:
+        """The same for another machine."""
+        data = (self.submission.read_bytes(), self.bundle.read_bytes())
+        key = f"{self.blank.sha256}-{uuid.uuid4().hex}"
+        return Task(key, self.submission.name, *data, self.sandbox, self.everything)
+
+    def keep(self, done: Result) -> Result:
+        """Write the result under the names that it was handed in with."""
+        named = {name: getattr(self.blank, name) for name in ("student", "submission", "submitted")}
+        done = done.model_copy(update=named)
+        done.write(self.target)
+        return done
+
+    def fail(self, reason: str) -> Result:
+        """Write that the grader could not do it."""
+        return self.keep(self.blank.model_copy(update={"status": "failed", "reason": clean(reason[:1000])}))
+
+    @property
+    def executed(self) -> Path:
+        """Where the notebook as it ran goes."""
+        return self.target.parent / EXECUTED
 
 
 def autograde(
@@ -96,6 +117,7 @@ def autograde(
     sandbox: Sandbox | None = None,
     workers: int = 0,
     everything: bool = False,
+    scheduler: str = "",
     quiet: bool = False,
 ) -> Summary:
     """Grade all submissions that are not graded yet.
@@ -107,10 +129,11 @@ def autograde(
         sandbox: Where they run; this machine's by default.
         workers: How many at a time; as many as there are cores by default.
         everything: Also run the labs' own cells that only show something; takes longer, grades alike.
+        scheduler: Address of a Dask scheduler, whose workers grade in place of this machine.
         quiet: Show no progress.
 
     Raises:
-        LabError: There are no submissions, no bundles, or no sandbox.
+        LabError: There are no submissions, no bundles, no sandbox, or no scheduler.
     """
     began = time.monotonic()
     labs = bundles.load_all(bundle_dir)
@@ -121,7 +144,7 @@ def autograde(
         saved = {lab: each.save(spool / "bundles") for lab, each in labs.items()}
         jobs = list(_jobs(submissions, labs, saved, sandbox, spool, summary, everything))
         display.begin(len(jobs), summary)
-        for done in _pool(jobs, workers or os.cpu_count() or 1):
+        for done in _cluster(jobs, scheduler) if scheduler else _pool(jobs, workers or os.cpu_count() or 1):
             summary.count(done)
             display.step(summary)
     if not summary.found:
@@ -150,6 +173,7 @@ def _jobs(
             student=clean(found.student),
             submission=clean(found.name),
             sha256=hashlib.sha256(found.data).hexdigest(),
+            submitted=found.submitted,
             sandbox=sandbox.name,
         )
         lab, reason = _bundle_for(found, labs)
@@ -168,6 +192,8 @@ def _jobs(
             and (before.sha256, before.bundle) == (blank.sha256, blank.bundle)
         ):
             summary.kept += 1
+            if before.submitted != blank.submitted:
+                before.model_copy(update={"submitted": blank.submitted}).write(target)
             continue
         path = spool / str(number) / f"{slug(Path(found.name).stem)}.ipynb"
         path.parent.mkdir()
@@ -253,9 +279,19 @@ def _outcome(job: _Job, end: str) -> Result:
     done = result.read(job.target)
     if done and (done.sha256, done.bundle) == (job.blank.sha256, job.blank.bundle):
         return done
-    failed = job.blank.model_copy(update={"status": "failed", "reason": f"the grader's process ended: {end}"})
-    failed.write(job.target)
-    return failed
+    return job.fail(f"the grader's process ended: {end}")
+
+
+def _cluster(jobs: list[_Job], scheduler: str) -> Iterator[Result]:
+    """Run the jobs on a Dask cluster; what comes back is written here."""
+    for job, done in cluster.run(((job, job.task()) for job in jobs), scheduler):
+        shutil.rmtree(job.submission.parent, ignore_errors=True)
+        if done.result is None:
+            yield job.fail(done.problem)
+            continue
+        if done.executed:
+            write_whole(job.executed, done.executed)
+        yield job.keep(done.result)
 
 
 def _work(job: _Job) -> None:
@@ -267,5 +303,4 @@ def _work(job: _Job) -> None:
     try:
         job.run()
     except Exception as error:
-        message = error.message if isinstance(error, LabkitError) else f"{type(error).__name__}: {error}"
-        job.blank.model_copy(update={"status": "failed", "reason": clean(message[:1000])}).write(job.target)
+        job.fail(error.message if isinstance(error, LabkitError) else f"{type(error).__name__}: {error}")

@@ -10,11 +10,11 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from labkit.errors import LabError
-from labkit.grading.files import LARGEST, read_bounded
+from labkit.grading.files import LARGEST, clean, read_bounded
 
 MOST_MEMBERS = 20_000
 LARGEST_ZIP = 2_000_000_000
@@ -33,6 +33,7 @@ class Submission:
         name: The file's name.
         data: The file; empty if there is a problem.
         problem: Why it cannot be graded.
+        submitted: What nbgrader's ``timestamp.txt`` beside it says; empty if there is none.
     """
 
     student: str
@@ -40,6 +41,7 @@ class Submission:
     name: str
     data: bytes = b""
     problem: str = ""
+    submitted: str = ""
 
 
 def find(place: Path) -> Iterator[Submission]:
@@ -71,8 +73,9 @@ def _of_student(folder: Path) -> Iterator[Submission]:
         empty = False
         if path.is_dir() and not path.is_symlink():
             notebooks = [p for p in _entries(path) if p.suffix == ".ipynb"]
+            when = _timestamp(path)
             for notebook in notebooks:
-                yield _from_file(notebook, student, path.name)
+                yield replace(_from_file(notebook, student, path.name), submitted=when)
             if not notebooks:
                 yield Submission(student, path.name, path.name, problem="there is no notebook in it")
         elif path.suffix.lower() == ".zip" and not path.is_symlink():
@@ -91,6 +94,13 @@ def _from_file(path: Path, student: str, lab: str) -> Submission:
     if path.suffix.lower() != ".ipynb":
         return Submission(student, lab, path.name, problem="it is not a notebook (.ipynb)")
     return Submission(student, lab, path.name, data)
+
+
+def _timestamp(folder: Path) -> str:
+    try:
+        return clean(read_bounded(folder / "timestamp.txt", 200).decode("utf-8", "replace")).strip()
+    except LabError:
+        return ""
 
 
 def _in_zip(path: Path, student: str = "") -> Iterator[Submission]:

@@ -17,6 +17,7 @@ from labkit import editions
 from labkit.errors import LabError
 from labkit.grading import bundle as bundles
 from labkit.grading.bundle import Bundle
+from labkit.grading.formgrader import CONFIG
 from labkit.grading.grade import grade
 from labkit.grading.sandbox import Sandbox, choose
 from labkit.labs import Lab, folder
@@ -84,9 +85,7 @@ def release(
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, path)
             _copy_images(lab, notebook, path.parent)
-    (nbgrader / "nbgrader_config.py").write_text(
-        'c = get_config()\nc.CourseDirectory.course_id = "edge-agents-lab"\n', encoding="utf-8"
-    )
+    (nbgrader / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
     _write_archive(archive, {f"notebooks/{lab.name}.ipynb": student for lab, _, student, _ in made})
     return Release(
         tuple(out / "student" / f"{lab.name}.ipynb" for lab, *_ in made),

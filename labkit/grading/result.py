@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from labkit.grading.files import write_whole
 
 FILE = "result.json"
+EXECUTED = "executed.ipynb"
+"""The notebook as it ran, beside the result."""
 
 
 class CheckResult(BaseModel, frozen=True, extra="forbid"):
@@ -43,6 +45,7 @@ class Result(BaseModel, frozen=True, extra="forbid"):
         lab: Which lab; empty if it cannot be told.
         submission: The file's name, as it was handed in.
         sha256: Of the file.
+        submitted: When it was handed in, in the words of nbgrader's ``timestamp.txt``; empty if that is not known.
         bundle: Digest of the bundle that it was graded with.
         status: ``graded``; ``refused``: it is no notebook of this lab; ``failed``: the grader could not do its work, and tries
             again on the next run.
@@ -63,6 +66,7 @@ class Result(BaseModel, frozen=True, extra="forbid"):
     lab: str = ""
     submission: str = ""
     sha256: str = ""
+    submitted: str = ""
     bundle: str = ""
     status: Literal["graded", "refused", "failed"]
     reason: str = ""

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from hostile import ATTACKS, SOLVED
-from small_lab import JUDGE, LIMITS, SECRET, UNTOUCHED, notebook
 
-from labkit.grading import bundle as bundles
+from labkit.grading import small_lab
 from labkit.grading.autograde import Summary, autograde
 from labkit.grading.bundle import Bundle
+from labkit.grading.hostile import ATTACKS
 from labkit.grading.result import Result, read
 from labkit.grading.sandbox import Bubblewrap
-from labkit.labs import Lab
+from labkit.grading.small_lab import LIMITS, SOLVED, notebook
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,12 +26,8 @@ def secret_in_the_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    base = tmp_path_factory.mktemp("lab90")
-    (base / "judges").mkdir()
-    lab = Lab("lab90", "lab90_small", base / "lab90_small.ipynb")
-    lab.judge.write_text(JUDGE)
-    return bundles.make(lab, notebook(*UNTOUCHED), SECRET)
+def bundle() -> Bundle:
+    return small_lab.bundle()
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +50,7 @@ def attacked(
     base = tmp_path_factory.mktemp("class")
     (base / "in").mkdir()
     for attack in ATTACKS:
-        nbformat.write(
-            notebook(attack.double, attack.words, *attack.before, after=attack.after),
-            base / "in" / f"{attack.name}.ipynb",
-        )
+        nbformat.write(attack.notebook(), base / "in" / f"{attack.name}.ipynb")
     nbformat.write(notebook(*SOLVED), base / "in" / "honest.ipynb")
     summary = autograde(base / "in", bundle_dir, base / "out", sandbox=sandbox, workers=3, quiet=True)
     found = {path.parent.parent.name: result for path in summary.results if (result := read(path))}

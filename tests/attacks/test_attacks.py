@@ -9,14 +9,15 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from hostile import ATTACKS, SOLVED, Attack
-from small_lab import LIMITS, needs_sandbox, notebook
+from needs import needs_sandbox
 
 from labkit.grading.autograde import Summary
 from labkit.grading.bundle import Bundle
 from labkit.grading.grade import grade
+from labkit.grading.hostile import ATTACKS, Attack
 from labkit.grading.result import Result
 from labkit.grading.sandbox import Bubblewrap
+from labkit.grading.small_lab import LIMITS, SOLVED, notebook
 
 pytestmark = needs_sandbox
 Attacked = tuple[Summary, dict[str, Result]]

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from hostile import SOLVED, UNDONE
 from nbformat import NotebookNode
-from small_lab import needs_sandbox, notebook
+from needs import needs_sandbox
 
 from labkit.errors import LabError
+from labkit.grading import small_lab
 from labkit.grading.autograde import Summary, autograde
 from labkit.grading.collect import Submission, find
 from labkit.grading.result import Result, read
 from labkit.grading.sandbox import Bubblewrap
+from labkit.grading.small_lab import SOLVED, UNDONE, notebook
 
 SOLUTION = nbformat.writes(notebook(*SOLVED)).encode()
 ZERO_ZIP = io.BytesIO()
@@ -172,13 +173,17 @@ def test_a_second_run_keeps_what_is_done_and_grades_what_changed(
     for student in ("ana", "bo"):
         (there / student / "lab90").mkdir(parents=True)
         (there / student / "lab90" / "lab90_small.ipynb").write_bytes(SOLUTION)
-        (there / student / "lab90" / "timestamp.txt").write_text("2026-11-22")
+        (there / student / "lab90" / "timestamp.txt").write_text("2026-11-22 08:00:00 UTC\n")
 
     def run() -> Summary:
         return autograde(tmp_path, bundle_dir, tmp_path / "out", sandbox=sandbox, workers=2, quiet=True)
 
     first = run()
     assert (first.found, first.graded, first.kept) == (2, 2, 0)
+    assert {r.submitted for path in first.results if (r := read(path))} == {"2026-11-22 08:00:00 UTC"}
+    (there / "bo" / "lab90" / "timestamp.txt").write_text("2026-11-23 08:00:00 UTC\n")
+    assert run().kept == 2
+    assert [r.submitted[8:10] for path in first.results if (r := read(path))] == ["22", "23"]
     before = {path: path.read_bytes() for path in first.results}
     assert (run().kept, {path: path.read_bytes() for path in first.results}) == (2, before)
     nbformat.write(notebook(*UNDONE), there / "bo" / "lab90" / "lab90_small.ipynb")
@@ -187,6 +192,23 @@ def test_a_second_run_keeps_what_is_done_and_grades_what_changed(
     assert (third.graded, third.kept) == (2, 0)
     assert [(r.student, r.earned) for path in third.results if (r := read(path))] == [("ana", 5), ("bo", 0)]
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_everything_runs_where_that_is_asked_for(sandbox: Bubblewrap, tmp_path: Path) -> None:
+    small_lab.bundle("print('look')").save(tmp_path / "bundles")
+    (tmp_path / "in").mkdir()
+    nbformat.write(notebook(*SOLVED, "print('look')"), tmp_path / "in" / "ana.ipynb")
+    left_out: list[int] = []
+    for everything in (False, True):
+        out = tmp_path / str(everything)
+        done = autograde(
+            tmp_path / "in", tmp_path / "bundles", out, sandbox=sandbox, everything=everything, quiet=True
+        )
+        found = read(done.results[0])
+        assert found is not None
+        assert found.earned == 5
+        left_out.append(found.left_out)
+    assert left_out == [1, 0]
 
 
 def lms(names: dict[str, bytes]) -> bytes:

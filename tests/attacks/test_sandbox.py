@@ -12,8 +12,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from hostile import SOLVED
-from small_lab import LIMITS, needs_sandbox, notebook
+from needs import needs_sandbox
 
 from labkit.errors import LabError
 from labkit.grading import bubblewrap, sandbox
@@ -23,6 +22,7 @@ from labkit.grading.grade import grade
 from labkit.grading.limits import Limits
 from labkit.grading.result import read
 from labkit.grading.sandbox import Bubblewrap, Container, Plain
+from labkit.grading.small_lab import LIMITS, SOLVED, notebook
 from labkit.grading.watch import MemoryWatch
 
 pytestmark = pytest.mark.slow

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOLVED = ("def double(x):\n    return 2 * x", "def sort_words(words):\n    return sorted(words)")
-UNDONE = (
-    "def double(x):\n    raise NotImplementedError()",
-    "def sort_words(words):\n    raise NotImplementedError()",
-)
+from nbformat import NotebookNode
+
+from labkit.grading.small_lab import UNDONE, notebook
+
 FORGED = ("def double(x):\n    return None", "def sort_words(words):\n    return None")
 
 
@@ -32,13 +31,9 @@ class Attack:
     forges: bool = False
     loot: str = ""
 
-    @property
-    def double(self) -> str:
-        return self.exercises[0]
-
-    @property
-    def words(self) -> str:
-        return self.exercises[1]
+    def notebook(self) -> NotebookNode:
+        """The submission."""
+        return notebook(*self.exercises, *self.before, after=self.after)
 
 
 ALWAYS = """
