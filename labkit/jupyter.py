@@ -94,4 +94,6 @@ def missing_capabilities(lab: labs.Lab) -> list[str]:
     lacking = labs.lacking(lab, backend.capabilities)
     if not lacking:
         return []
-    return [f"{lab.id} needs {', '.join(lacking)}, which {chosen.backend} or this environment lacks; some cells will say so."]
+    return [
+        f"{lab.id} needs {', '.join(lacking)}, which {chosen.backend} or this environment lacks; some cells will say so."
+    ]

@@ -12,6 +12,10 @@ from labkit.errors import ConfigError
 from labkit.routing.decision import LARGE, SMALL, Decision, Mark, Router, RouteRequest, traced
 
 
+ROUNDING = 1e-9
+"""How far a sum of prices or a share may be above its limit, because binary fractions are not exact."""
+
+
 @dataclass(frozen=True)
 class Price:
     """What the large model is expected to cost for one request: money in any one unit, and seconds."""
@@ -79,9 +83,9 @@ class Budget:
                 self._began, self.spent = now, 0.0
             if price.seconds > self.seconds:
                 return "budget", "it would take too long"
-            if self.spent + price.money > self.money:
+            if self.spent + price.money > self.money * (1 + ROUNDING):
                 return "budget", "the money is spent"
-            if self.escalated + 1 > self.share * self.seen + 1e-9:
+            if self.escalated + 1 > self.share * self.seen + ROUNDING:
                 return "budget", "the share of escalations is reached"
             self.spent += price.money
             self.escalated += 1

@@ -247,6 +247,13 @@ def test_signals_that_are_missing_or_no_numbers_are_refused_when_routing() -> No
 # --- budgets ---
 
 
+def test_a_budget_for_twenty_requests_admits_twenty() -> None:
+    price = Price(money=0.0016)
+    budget = Budget(money=20 * price.money)
+    admitted = [budget.admit(price) == ("", "") for _ in range(22)]
+    assert sum(admitted) == 20
+
+
 def test_money_is_spent_and_comes_back_with_the_period() -> None:
     clock = Clock()
     budget = Budget(money=0.25, period_s=60, clock=clock)
