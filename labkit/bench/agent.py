@@ -126,7 +126,7 @@ def measure(backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], w
         way: How to answer.
     """
     meter, ran = Meter(backend), Ran()
-    client = Client(meter)  # pyright: ignore[reportArgumentType]: what is not counted comes from the inner backend
+    client = Client(meter)
     for number, case in enumerate(every):
         path = Path(shutil.copy(base, base.with_name(f"desk-{number}.db")))
         before = cases.snapshot(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from labkit.backends.llamacpp import LlamaCppBackend
@@ -34,29 +34,22 @@ class Counts:
     counting: float = 0.0
 
 
-@dataclass
-class Meter:
+class Meter(LlamaCppBackend):
     """The embedded engine with counters around it. It changes nothing in what is computed.
 
     Args:
-        inner: A loaded backend.
+        inner: A loaded backend, whose engine it shares.
     """
 
-    inner: LlamaCppBackend
-    counts: Counts = field(default_factory=Counts)
-    _seen: dict[int, Any] = field(default_factory=dict[int, Any])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
+    def __init__(self, inner: LlamaCppBackend) -> None:
+        vars(self).update(vars(inner))
+        self.counts = Counts()
+        self._seen: dict[int, Any] = {}
 
     def stream(self, request: Request) -> Iterator[Chunk]:
-        """The inner stream, counted."""
+        """As ``LlamaCppBackend.stream``, counted."""
         self._prompt(request.messages)
-        stream, before = self.inner.stream(request), self.inner.engine.read_tokens
+        stream, before = super().stream(request), self.engine.read_tokens
         while True:
             began = time.perf_counter()
             chunk = next(stream, None)
@@ -65,21 +58,21 @@ class Meter:
                 break
             if chunk.usage:
                 self.counts.written += chunk.usage.completion_tokens
-                self.counts.read += self.inner.engine.read_tokens - before
+                self.counts.read += self.engine.read_tokens - before
             yield chunk
 
     def score(self, messages: tuple[Message, ...], choices: Sequence[str]) -> list[Scored]:
-        """The inner scores, counted; the choices are new tokens too."""
+        """As ``LlamaCppBackend.score``, counted; the choices are new tokens too."""
         self._prompt(messages)
-        began, before = time.perf_counter(), self.inner.engine.read_tokens
-        found = self.inner.score(messages, choices)
+        began, before = time.perf_counter(), self.engine.read_tokens
+        found = super().score(messages, choices)
         self.counts.seconds += time.perf_counter() - began
-        self.counts.read += self.inner.engine.read_tokens - before
+        self.counts.read += self.engine.read_tokens - before
         return found
 
     def _prompt(self, messages: tuple[Message, ...]) -> None:
         began = time.perf_counter()
-        tokens, node, new = self.inner.encode(messages), self._seen, 0
+        tokens, node, new = self.encode(messages), self._seen, 0
         for token in tokens:
             new += token not in node
             node = node.setdefault(token, {})

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from labkit.errors import ConfigError
 from labkit.routing.decision import LARGE, SMALL, Decision, Mark, Router, RouteRequest, traced
 
-
 ROUNDING = 1e-9
 """How far a sum of prices or a share may be above its limit, because binary fractions are not exact."""
 
