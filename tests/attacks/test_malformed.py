@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "many-cells": (
         nbformat.writes(
             nbformat.v4.new_notebook(
-                cells=[nbformat.v4.new_raw_cell("") for _ in range(3000)], metadata={"labkit": {"lab": "lab90"}}
+                cells=[nbformat.v4.new_raw_cell("", id=f"c{i}") for i in range(3000)], metadata={"labkit": {"lab": "lab90"}}
             )
         ).encode(),
         "has 3000 cells",
