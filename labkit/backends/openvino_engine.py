@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit.backends.openvino_model import MODEL, last_line, packages, trained_context, with_rows
+from labkit.backends.signal_stack import widen
 from labkit.backends.slot_engine import Slot, SlotEngine
 from labkit.errors import ModelFileError
 from labkit.sampling import log_softmax
@@ -56,6 +57,7 @@ class OpenVinoEngine(SlotEngine):
             raise ModelFileError(
                 f"OpenVINO cannot read {folder}: {last_line(error)}", "Delete that folder, and load again."
             ) from error
+        widen()  # compiling has replaced the stack of signal handlers by one of 12 kB
         self._tensor: Any = openvino.Tensor
         words = _Vocabulary(self._text)
         super().__init__(

@@ -273,3 +273,32 @@ def test_nothing_of_a_failed_conversion_stays(tmp_path: Path, monkeypatch: pytes
         openvino_model.prepare(path, tmp_path / "openvino")
     assert not list((tmp_path / "openvino").iterdir())
     shutil.rmtree(tmp_path)
+
+
+INTERRUPTED = """
+import faulthandler, signal
+faulthandler.enable()  # as Jupyter's kernel and pytest do
+import labkit
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+model = labkit.load("openvino:smollm2-135m", context=512)
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    model.complete("Tell a very long story.", max_tokens=450)
+except KeyboardInterrupt:
+    print(model.complete("Hi", max_tokens=2).finish_reason)
+from labkit.backends import signal_stack
+now = signal_stack._Stack()
+signal_stack.ctypes.CDLL(None).sigaltstack(None, signal_stack.ctypes.byref(now))
+print(now.size == signal_stack.ROOM)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the signal stack of Linux")
+def test_an_interrupt_ends_the_cell_and_not_the_kernel() -> None:
+    """In a process of its own, where no handler ran before the model was loaded."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout.strip()) == (0, "length\nTrue"), done.stderr
