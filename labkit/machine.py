@@ -12,6 +12,7 @@ import psutil
 
 from labkit import models
 from labkit.backends.threads import default_threads
+from labkit.errors import ModelFileError
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,31 @@ def recommend(machine: Machine) -> tuple[models.Model, str]:
         + f". {best.title} needs {best.ram_mb / 1000:.1f} GB."
     )
     return best, why
+
+
+def make_room(folder: Path, size: float, what: str) -> None:
+    """Make a folder of the cache, and look whether so many bytes are free there.
+
+    Args:
+        folder: Where something large will be written.
+        size: How large, in bytes.
+        what: What needs them, for the message.
+
+    Raises:
+        ModelFileError: The folder cannot be made, or there is no room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise ModelFileError(
+            f"The folder {folder} cannot be made: {error.strerror}.", "Set LABKIT_CACHE to a folder of yours."
+        ) from error
+    if free < size:
+        raise ModelFileError(
+            f"{what} needs up to {size / 1e6:.0f} MB; {free / 1e6:.0f} MB are free in {folder}.",
+            "Free some space, or set LABKIT_CACHE to a folder on another disk.",
+        )
 
 
 def _gpu() -> str:

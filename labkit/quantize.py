@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from labkit.backends.threads import default_threads
 from labkit.config import DEFAULT_BACKEND, Settings, settings
 from labkit.errors import ConfigError, ModelFileError
 from labkit.gguf import GGUF, read_gguf
+from labkit.machine import make_room
 from labkit.sampling import Logits, log_softmax
 
 RECIPES: dict[str, tuple[int, float]] = {
@@ -61,7 +61,8 @@ def requantize(recipe: str, source: Path | None = None) -> Path:
     target = folder() / f"{source.stem}-{source.stat().st_size:x}.to-{recipe}.gguf"
     if _complete(target, header):
         return target
-    _make_room(target.parent, sum(t.weights for t in header.tensors) * RECIPES[recipe][1] / 8)
+    size = sum(t.weights for t in header.tensors) * RECIPES[recipe][1] / 8
+    make_room(target.parent, 1.5 * size + 50e6, "The requantized file")
     part = target.with_suffix(f".{os.getpid()}.part")
     try:
         _run(source, part, RECIPES[recipe][0])
@@ -214,21 +215,6 @@ def _complete(path: Path, source: GGUF) -> bool:
     except ModelFileError:
         return False
     return {(t.name, t.shape) for t in made.tensors} == {(t.name, t.shape) for t in source.tensors}
-
-
-def _make_room(place: Path, size: float) -> None:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(place).free
-    except OSError as error:
-        raise ModelFileError(
-            f"The folder {place} cannot be made: {error.strerror}.", "Set LABKIT_CACHE to a folder of yours."
-        ) from error
-    if free < 1.5 * size + 50e6:
-        raise ModelFileError(
-            f"The requantized file needs up to {1.5 * size / 1e6:.0f} MB; {free / 1e6:.0f} MB are free in {place}.",
-            "Free some space, or set LABKIT_CACHE to a folder on another disk.",
-        )
 
 
 def _run(source: Path, target: Path, recipe: int) -> None:

@@ -58,11 +58,16 @@ class Constraint:
 
 
 class Masks:
-    """Compiles grammars for one tokenizer; the tokenizer's trie is built at first use (about 0.3 s)."""
+    """Compiles grammars for one tokenizer.
 
-    def __init__(self, engine: _HasVocab) -> None:
+    Args:
+        engine: Whose tokens are masked.
+        tokenizer: llguidance's, where the engine has one; otherwise it is built of llama.cpp's at first use (about 0.3 s).
+    """
+
+    def __init__(self, engine: _HasVocab, tokenizer: Any = None) -> None:
         self._engine = engine
-        self._tokenizer: Any = None
+        self._tokenizer = tokenizer
         self._grammars: dict[str, Any] = {}
 
     def constraint(self, request: Request) -> Constraint:

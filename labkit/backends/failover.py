@@ -23,7 +23,8 @@ class FailoverBackend:
 
     It changes over when a backend is unavailable (which includes 429 and 5xx after the retries), and only before the first
     piece of an answer: half an answer of one model is never continued by another. A backend that lacks what a request
-    needs is passed over. Those that failed are tried again when all after them have failed too.
+    needs is passed over. Those that failed are loaded and tried again when all after them have failed too, not before: a server
+    that died is not started anew while another backend can answer.
 
     Args:
         members: Specs, or backends.
@@ -35,6 +36,7 @@ class FailoverBackend:
             raise ConfigError("A backend between | has no name.", "Write runtime:model|runtime:model.")
         self._members = [backends.create(m, settings) if isinstance(m, str) else m for m in members]
         self._active = 0
+        self._loaded: set[int] = set()
         self._answered = threading.local()
         self._lock = threading.RLock()
         self.failures: list[tuple[str, str]] = []
@@ -56,11 +58,12 @@ class FailoverBackend:
         return self.active.capabilities
 
     def load(self) -> None:
-        """Load the first backend that works.
+        """Load the first backend that works, also if it was loaded before and died.
 
         Raises:
             BackendUnavailable: None does; the message has every reason.
         """
+        self._loaded.clear()
         self._first(lambda backend: None)
 
     def stream(self, request: Request) -> Iterator[Chunk]:
@@ -111,6 +114,7 @@ class FailoverBackend:
 
     def close(self) -> None:
         """Close all of them."""
+        self._loaded.clear()
         for backend in self._members:
             backend.close()
 
@@ -131,22 +135,27 @@ class FailoverBackend:
         reasons: list[str] = []
         start, missing = self._active, None
         for step in range(len(self._members)):
-            at = (start + step) % len(self._members)
+            self._active = at = (start + step) % len(
+                self._members
+            )  # so that no other thread asks one that failed
             backend = self._members[at]
             try:
                 with self._lock:
-                    backend.load()
+                    if at not in self._loaded:
+                        backend.load()
+                        self._loaded.add(at)
                 answer = ask(backend)
             except CapabilityMissing as error:
                 missing = missing or error
                 reasons.append(error.message)
             except GIVES_WAY as error:
+                self._loaded.discard(at)
                 self.failures.append((backend.name, error.message))
                 reasons.append(error.message)
             else:
-                self._active = at
                 self._answered.name = backend.name
                 return answer
+        self._active = start
         if missing and len(reasons) == 1:
             raise missing
         raise BackendUnavailable(

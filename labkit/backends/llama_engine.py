@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit.backends.llama_lib import llama_cpp, quiet
+from labkit.backends.slot_engine import common_prefix
 from labkit.backends.threads import IdleCores
 from labkit.errors import BackendError, ContextOverflow, ModelFileError
 from labkit.sampling import Logits, log_softmax
@@ -185,18 +186,18 @@ class Engine:
                 if free := [s for s in self._slots if s.thread == me]:
                     break
                 self._turn.wait()
-            donor = max(self._slots, key=lambda s: _shared(s.tokens, prompt))
-            slot = max(free, key=lambda s: (_shared(s.tokens, prompt), -s.used))
-            if _shared(slot.tokens, prompt) < len(slot.tokens) // 2:
+            donor = max(self._slots, key=lambda s: common_prefix(s.tokens, prompt))
+            slot = max(free, key=lambda s: (common_prefix(s.tokens, prompt), -s.used))
+            if common_prefix(slot.tokens, prompt) < len(slot.tokens) // 2:
                 # it holds another conversation: take the oldest instead
                 slot = min(free, key=lambda s: (len(s.tokens) > 0, s.used))
-            better = _shared(donor.tokens, prompt) > _shared(slot.tokens, prompt)
+            better = common_prefix(donor.tokens, prompt) > common_prefix(slot.tokens, prompt)
             self._activate(slot, donor if better else slot)
             known = slot.logits is not None and slot.tokens == list(prompt)
             if not known:
                 # llama.cpp rounds a batch of one token differently from a larger one. Reading the last two again, always
                 # together, makes a prompt's logits the same whether it was cached or not.
-                self._forget(slot, max(0, min(_shared(slot.tokens, prompt), len(prompt) - 2)))
+                self._forget(slot, max(0, min(common_prefix(slot.tokens, prompt), len(prompt) - 2)))
             slot.thread, slot.used = me, next(self._clock)
             self.prompt_tokens += len(prompt)
             self.read_tokens += len(prompt) - len(slot.tokens)
@@ -227,7 +228,7 @@ class Engine:
                 return slot.logits.copy()
             try:
                 size = 0
-                self._forget(slot, min(_shared(slot.tokens, tokens), len(tokens) - 1))
+                self._forget(slot, min(common_prefix(slot.tokens, tokens), len(tokens) - 1))
                 while (start := len(slot.tokens)) < len(tokens):
                     left = len(tokens) - start
                     size = min(left, self.batch) - (left == self.batch + 1)  # never a single token at the end
@@ -343,11 +344,3 @@ class Engine:
 
 def _bytes(array: NDArray[np.uint8]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix."""
-    n = min(len(a), len(b))
-    if a[:n] == b[:n]:
-        return n
-    return next(i for i in range(n) if a[i] != b[i])

@@ -19,7 +19,7 @@ from labkit.backends.text import StopFilter
 from labkit.config import Settings
 from labkit.errors import BackendError, ContextOverflow
 from labkit.messages import Capabilities, Chunk, Health, Message, Request, Scored, TokenLogprob, Usage
-from labkit.sampling import Logits, log_softmax, sample
+from labkit.sampling import Logits, log_softmax, most_probable, sample
 
 
 class LlamaCppBackend:
@@ -30,8 +30,10 @@ class LlamaCppBackend:
         settings: Engine options.
     """
 
+    runtime = "llamacpp"
+
     def __init__(self, model: str, settings: Settings) -> None:
-        self.name = f"llamacpp:{model}"
+        self.name = f"{self.runtime}:{model}"
         self._model = model
         self._settings = settings
         self._engine: Engine | None = None
@@ -194,8 +196,7 @@ class LlamaCppBackend:
 
     def _logprob(self, logits: Logits, token: int, alternatives: int) -> TokenLogprob:
         logprobs = log_softmax(logits)
-        best = np.argsort(-logprobs)[:alternatives]
-        top = tuple((self.piece(int(t)), float(logprobs[t])) for t in best if logprobs[t] > -np.inf)
+        top = tuple((self.piece(int(t)), float(logprobs[t])) for t in most_probable(logprobs, alternatives))
         return TokenLogprob(self.piece(token), float(logprobs[token]), top)
 
 

@@ -17,16 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit.backends import hf_directory
-from labkit.backends.llamacpp import LlamaCppBackend
-from labkit.backends.slot_engine import EngineMasks, SlotEngine
-from labkit.config import Settings
+from labkit.backends.slot_backend import SlotBackend
+from labkit.backends.slot_engine import SlotEngine
 from labkit.errors import BackendUnavailable, ModelFileError
-from labkit.messages import Message
 
 INSTALL = 'Run `pip install mlx-lm` on a Mac, or `pip install "mlx[cpu]" mlx-lm` on Linux.'
 
 
-class MlxBackend(LlamaCppBackend):
+class MlxBackend(SlotBackend):
     """MLX in process. It can do what ``LlamaCppBackend`` can.
 
     Args:
@@ -34,35 +32,13 @@ class MlxBackend(LlamaCppBackend):
         settings: Context, batch, and whether the hub may be asked (``offline``).
     """
 
-    def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(model, settings)
-        self.name = f"mlx:{model}"
+    runtime = "mlx"
 
-    def load(self) -> None:
-        """Read the model.
-
-        Raises:
-            BackendUnavailable: MLX is not installed.
-            ModelFileError: The model is not here, or MLX cannot read it.
-            OfflineError: It can only be on the hub, and the network is switched off.
-        """
-        if self._engine is not None:
-            return
+    def _open(self) -> MlxEngine:
         if find_spec("mlx_lm") is None:
             raise BackendUnavailable("mlx-lm is not installed.", INSTALL)
         s = self._settings
-        engine = MlxEngine(hf_directory.locate(self._model, s), context=s.context, batch=s.batch)
-        self._masks = EngineMasks(engine)
-        self._engine = engine  # pyright: ignore[reportAttributeAccessIssue]  # it has the same methods
-
-    @property
-    def engine(self) -> Any:
-        """The loaded engine, an ``MlxEngine``."""
-        return super().engine
-
-    def render(self, messages: tuple[Message, ...]) -> str:
-        """The model's chat template, filled in."""
-        return self.engine.render([{"role": m.role, "content": m.content} for m in messages])
+        return MlxEngine(hf_directory.locate(self._model, s), context=s.context, batch=s.batch)
 
 
 class MlxEngine(SlotEngine):

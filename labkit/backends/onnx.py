@@ -6,18 +6,14 @@ The loop that generates, the masks of schemas and grammars and the scores are th
 from __future__ import annotations
 
 import weakref
-from typing import Any
 
 from labkit import convert
-from labkit.backends.llamacpp import LlamaCppBackend
 from labkit.backends.onnx_engine import OnnxEngine
-from labkit.backends.slot_engine import EngineMasks
+from labkit.backends.slot_backend import SlotBackend
 from labkit.backends.threads import default_threads
-from labkit.config import Settings
-from labkit.messages import Message
 
 
-class OnnxBackend(LlamaCppBackend):
+class OnnxBackend(SlotBackend):
     """ONNX Runtime GenAI in process. It can do what ``LlamaCppBackend`` can; threads may share it.
 
     Args:
@@ -25,14 +21,10 @@ class OnnxBackend(LlamaCppBackend):
         settings: Context, batch, threads, and where the conversions are (``cache``).
     """
 
-    def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(model, settings)
-        self.name = f"onnx:{model}"
+    runtime = "onnx"
 
-    def load(self) -> None:
+    def _open(self) -> OnnxEngine:
         """Read the model: about 2 s."""
-        if self._engine is not None:
-            return
         s = self._settings
         engine = OnnxEngine(
             convert.locate(self._model, s),
@@ -41,14 +33,4 @@ class OnnxBackend(LlamaCppBackend):
             threads=s.threads or default_threads(),
         )
         weakref.finalize(self, engine.close)  # the library complains about what is left at the end
-        self._masks = EngineMasks(engine)
-        self._engine = engine  # pyright: ignore[reportAttributeAccessIssue]  # it has the same methods
-
-    @property
-    def engine(self) -> Any:
-        """The loaded engine, an ``OnnxEngine``."""
-        return super().engine
-
-    def render(self, messages: tuple[Message, ...]) -> str:
-        """The model's chat template, filled in."""
-        return self.engine.render([{"role": m.role, "content": m.content} for m in messages])
+        return engine

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from labkit import models
-from labkit.backends.llamacpp import LlamaCppBackend
 from labkit.backends.openvino_batch import Answer, answer_together
 from labkit.backends.openvino_engine import OpenVinoEngine
 from labkit.backends.openvino_model import packages, prepare
-from labkit.backends.slot_engine import EngineMasks
+from labkit.backends.slot_backend import SlotBackend
 from labkit.backends.threads import default_threads
-from labkit.config import Settings
-from labkit.messages import Completion, Message, Request
+from labkit.messages import Completion, Request
 
 TOGETHER = 8
 """Requests of a batch that are answered side by side."""
 
 
-class OpenVinoBackend(LlamaCppBackend):
+class OpenVinoBackend(SlotBackend):
     """OpenVINO in process. It can do what ``LlamaCppBackend`` can, and batches; threads may share it.
 
     Args:
@@ -32,36 +29,21 @@ class OpenVinoBackend(LlamaCppBackend):
         settings: Context, batch, threads, and where the converted and compiled model is kept (``cache``).
     """
 
-    def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(model, settings)
-        self.name = f"openvino:{model}"
+    runtime = "openvino"
 
-    def load(self) -> None:
+    def _open(self) -> OpenVinoEngine:
         """Convert the file at first use, compile it or take the compiled one from the cache."""
-        if self._engine is not None:
-            return
         packages()  # missing ones are named before anything else
         s, folder = self._settings, Path(self._model).expanduser()
         if not folder.is_dir():
             folder = prepare(models.locate("llamacpp", self._model, s), s.cache / "openvino")
-        engine = OpenVinoEngine(
+        return OpenVinoEngine(
             folder,
             context=s.context,
             batch=s.batch,
             threads=s.threads or default_threads(),
             cache=s.cache / "openvino" / "compiled",
         )
-        self._masks = EngineMasks(engine)
-        self._engine = engine  # pyright: ignore[reportAttributeAccessIssue]  # it has the same methods
-
-    @property
-    def engine(self) -> Any:
-        """The loaded engine, an ``OpenVinoEngine``."""
-        return super().engine
-
-    def render(self, messages: tuple[Message, ...]) -> str:
-        """The model's chat template, filled in."""
-        return self.engine.render([{"role": m.role, "content": m.content} for m in messages])
 
     def batch(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request; up to 8 of them are computed side by side."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,17 +11,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from labkit.errors import BackendUnavailable
 
 TIED = (
     "import os, runpy, sys, threading\n"
-    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n"
+    "def end(): sys.stdin.read(); os.killpg(0, 9) if hasattr(os, 'killpg') else os._exit(0)\n"
+    "threading.Thread(target=end, daemon=True).start()\n"
     "del sys.argv[0]\n"
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
 )
-"""Runs a module, and ends when its standard input is closed: so a server never outlives a kernel, however that ends."""
+"""Runs a module, and ends with its process group when its standard input is closed: so a server never outlives a kernel, however that ends."""
 
 
 def free_port() -> int:
@@ -31,7 +34,7 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """Runs ``python -m module arguments…`` until ``stop``, or until this process ends in whatever way.
+    """Runs ``python -m module arguments…`` until ``stop``, or until this process ends in whatever way; the processes that it starts end with it.
 
     Args:
         module: The server's module.
@@ -40,6 +43,7 @@ class ServerProcess:
         log: Where its output goes; an older file is replaced.
         python: The interpreter, where the server lives in another environment.
         environment: Variables to set for it.
+        patience_s: How long it may take to end by itself when it is asked to.
     """
 
     def __init__(
@@ -51,10 +55,12 @@ class ServerProcess:
         log: Path,
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
+        patience_s: float = 5.0,
     ) -> None:
         self.module, self.ready, self.log = module, ready, log
         self._command = [python, "-c", TIED, module, *arguments]
         self._environment = {**os.environ, **(environment or {})}
+        self._patience_s = patience_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -81,7 +87,7 @@ class ServerProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=True,  # an interrupt in a notebook is not for the server
+                start_new_session=True,  # it leads a group of its own: an interrupt in a notebook is not for the server
             )
         deadline = time.monotonic() + timeout_s
         try:
@@ -96,17 +102,20 @@ class ServerProcess:
             self.stop()
             raise
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """End it. Doing it twice does nothing more."""
+    def stop(self) -> None:
+        """End it, and what it left behind. Doing it twice does nothing more."""
         process, self._process = self._process, None
         if process is None:
             return
         process.terminate()
         try:
-            process.wait(timeout_s)
+            process.wait(self._patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, while the last one ends
+                os.killpg(process.pid, signal.SIGKILL)
         if process.stdin:
             process.stdin.close()
 

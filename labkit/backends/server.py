@@ -8,6 +8,8 @@ from __future__ import annotations
 import weakref
 from importlib.util import find_spec
 
+import openai
+
 from labkit import models
 from labkit.backends.openai_http import OpenAIBackend
 from labkit.backends.process import ServerProcess, free_port
@@ -31,6 +33,20 @@ class LlamaServerBackend(OpenAIBackend):
         super().__init__(model, settings, "http://127.0.0.1")
         self.name = f"llamaserver:{model}"
         self.process: ServerProcess | None = None
+
+    @property
+    def client(self) -> openai.OpenAI:
+        """The official client.
+
+        Raises:
+            BackendError: ``load`` was not called, or ``close`` was.
+            BackendUnavailable: The server has ended; nobody is asked again and again whether it is there.
+        """
+        if self.process is not None and not self.process.running:
+            raise BackendUnavailable(
+                f"The server of {self.name} has ended.", f"Read {self.process.log}, and load the model again."
+            )
+        return super().client
 
     def load(self) -> None:
         """Start the server, wait until it answers, and try what it can do: a few seconds.

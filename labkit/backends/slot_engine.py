@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labkit.backends.constraint import Masks
-from labkit.backends.llama_engine import _shared as shared  # pyright: ignore[reportPrivateUsage]
 from labkit.errors import BackendError, ContextOverflow
 from labkit.sampling import Logits, log_softmax
 
@@ -110,13 +108,15 @@ class SlotEngine(ABC):
         """Hold the idle slot that shares most with the prompt, or a new one; what it does not share is forgotten."""
         with self._lock:
             self._require_open()
-            slot = max(self._idle, key=lambda s: shared(s.tokens, prompt), default=None)
-            if slot and (shared(slot.tokens, prompt) > len(slot.tokens) // 2 or len(self._idle) >= IDLE):
+            slot = max(self._idle, key=lambda s: common_prefix(s.tokens, prompt), default=None)
+            if slot and (
+                common_prefix(slot.tokens, prompt) > len(slot.tokens) // 2 or len(self._idle) >= IDLE
+            ):
                 self._idle.remove(slot)
             else:
                 slot = Slot(self._new())
             # one token alone is rounded otherwise than several: the last two are always read together
-            self._keep(slot, max(0, min(shared(slot.tokens, prompt), len(prompt) - 2)))
+            self._keep(slot, max(0, min(common_prefix(slot.tokens, prompt), len(prompt) - 2)))
             self.prompt_tokens += len(prompt)
             self.read_tokens += len(prompt) - len(slot.tokens)
         try:
@@ -139,7 +139,7 @@ class SlotEngine(ABC):
                     f"The prompt has {len(tokens)} tokens, {len(tokens) - self.context} more than the context of {self.context}.",
                     "Shorten the conversation, or raise LABKIT_CONTEXT (the model sets its own upper bound).",
                 )
-            self._keep(slot, min(shared(slot.tokens, tokens), len(tokens) - 1))
+            self._keep(slot, min(common_prefix(slot.tokens, tokens), len(tokens) - 1))
             while (left := len(tokens) - len(slot.tokens)) > self.batch:
                 size = self.batch - (left == self.batch + 1)  # never a single token at the end
                 self._add(slot, tokens[len(slot.tokens) :][:size], 1)
@@ -175,9 +175,9 @@ class SlotEngine(ABC):
             )
 
 
-class EngineMasks(Masks):
-    """Masks for the tokenizer that such an engine has already."""
-
-    def __init__(self, engine: SlotEngine) -> None:
-        super().__init__(engine)
-        self._tokenizer = engine.vocab
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    n = min(len(a), len(b))
+    if a[:n] == b[:n]:
+        return n
+    return next(i for i in range(n) if a[i] != b[i])

@@ -16,8 +16,7 @@ from pathlib import Path
 from labkit.backends import hf_directory
 from labkit.backends.connect import require_reachable
 from labkit.backends.openai_http import HEALTH_S, OpenAIBackend
-from labkit.backends.process import free_port
-from labkit.backends.vllm_server import ServerGroup
+from labkit.backends.process import ServerProcess, free_port
 from labkit.config import Settings
 from labkit.errors import BackendUnavailable, ConfigError
 from labkit.messages import Health
@@ -46,7 +45,7 @@ class VllmBackend(OpenAIBackend):
         self._own = url is None
         if self._own:
             self.name = f"vllm:{model}"
-        self.process: ServerGroup | None = None
+        self.process: ServerProcess | None = None
 
     def load(self) -> None:
         """Start the server if it is to be ours, wait until it is well, and try what it can do.
@@ -101,7 +100,7 @@ class VllmBackend(OpenAIBackend):
             self.process.stop()
             self.process = None
 
-    def _server(self) -> ServerGroup:
+    def _server(self) -> ServerProcess:
         s, port = self.settings, free_port()
         if s.vllm_python is not None and not s.vllm_python.is_file():
             raise ConfigError(f"LABKIT_VLLM_PYTHON is {s.vllm_python}, and there is no such file.", INSTALL)
@@ -129,13 +128,14 @@ class VllmBackend(OpenAIBackend):
         if knows_tools(Path(directory)):
             options["tool-call-parser"] = "hermes"
             flags.append("--enable-auto-tool-choice")
-        return ServerGroup(
+        return ServerProcess(
             MODULE,
             [text for name, value in options.items() for text in (f"--{name}", value)] + flags,
             ready=f"http://127.0.0.1:{port}/health",
             log=s.home / "logs" / f"vllm-{port}.log",
             python=str(s.vllm_python or sys.executable),
             environment=environment,
+            patience_s=15.0,
         )
 
 

@@ -21,7 +21,7 @@ from labkit import desk, policies
 from labkit.agent import Agent
 from labkit.backends.llamacpp import LlamaCppBackend
 from labkit.bench.figures import Figure, median, share
-from labkit.bench.meter import Counts, Meter
+from labkit.bench.meter import Meter
 from labkit.client import Client
 from labkit.desk import cases
 from labkit.memory import Memory
@@ -42,12 +42,12 @@ Way = Callable[[Client, ToolRegistry], Answer]
 class Ran:
     """What one way of answering did on all its requests."""
 
+    meter: Meter
     outcomes: list[cases.Outcome] = field(default_factory=list[cases.Outcome])
     kinds: list[str] = field(default_factory=list[str])
     turns: list[float] = field(default_factory=list[float])
     calls: list[int] = field(default_factory=list[int])
     tool_s: float = 0.0
-    counts: Counts = field(default_factory=Counts)
 
 
 def run(*, full: bool = False, requests: Path | None = None) -> list[Figure]:
@@ -125,12 +125,11 @@ def measure(backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], w
         every: The requests.
         way: How to answer.
     """
-    meter, ran = Meter(backend), Ran()
-    client = Client(meter)
+    ran = Ran(Meter(backend))
     for number, case in enumerate(every):
         path = Path(shutil.copy(base, base.with_name(f"desk-{number}.db")))
         before = cases.snapshot(path)
-        answer, text = way(client, _timed(desk.Desk(path).tools(), ran)), ""
+        answer, text = way(ran.meter, _timed(desk.Desk(path).tools(), ran)), ""
         for words in case.turns:
             began = time.perf_counter()
             text, calls = answer(words)
@@ -138,7 +137,6 @@ def measure(backend: LlamaCppBackend, base: Path, every: Sequence[cases.Case], w
             ran.calls.append(calls)
         ran.outcomes.append(cases.judge(case, before, cases.snapshot(path), text))
         ran.kinds.append(case.kind)
-    ran.counts = meter.counts
     return ran
 
 
@@ -161,20 +159,17 @@ def _timed(tools: ToolRegistry, ran: Ran) -> ToolRegistry:
 
 
 def _figures(name: str, ran: Ran) -> list[Figure]:
-    counts, n = ran.counts, len(ran.outcomes)
-    spent = sum(ran.turns)
-    own = spent - counts.seconds - ran.tool_s - counts.counting
+    meter, counts, n = ran.meter, ran.meter.counts, len(ran.outcomes)
+    own = sum(ran.turns) - meter.seconds - ran.tool_s - meter.counting
     figures = [
         share(f"{name}.success", [o.ok for o in ran.outcomes]),
         Figure(f"{name}.wrong_rows", sum(len(o.wrong_rows) for o in ran.outcomes), "rows", n),
         median(f"{name}.median_turn_s", ran.turns, "s"),
         median(f"{name}.calls", ran.calls, "calls"),
         Figure(
-            f"{name}.overhead_ratio", own / counts.seconds if counts.seconds else 0.0, "ratio", len(ran.turns)
+            f"{name}.overhead_ratio", own / meter.seconds if meter.seconds else 0.0, "ratio", len(ran.turns)
         ),
-        Figure(
-            f"{name}.reread_ratio", counts.read / counts.new if counts.new else 0.0, "ratio", counts.requests
-        ),
+        Figure(f"{name}.reread_ratio", counts.read / meter.new if meter.new else 0.0, "ratio", counts.calls),
         Figure(f"{name}.tokens_read", counts.read / len(ran.turns), "tokens/turn", len(ran.turns)),
         Figure(f"{name}.tokens_written", counts.written / len(ran.turns), "tokens/turn", len(ran.turns)),
     ]

@@ -1,82 +1,57 @@
-"""A backend that counts: time inside the model, prompt tokens, and how many of them no earlier prompt had in the same place."""
+"""A client that counts more: time inside the model, and how many prompt tokens no earlier prompt had in the same place."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from typing import Any
 
-from labkit.backends.llamacpp import LlamaCppBackend
-from labkit.messages import Chunk, Message, Request, Scored
+from labkit.backends import Backend
+from labkit.evaluate.metered import Metered
+from labkit.messages import Chunk, MessagesLike, Scored
 
 
-@dataclass
-class Counts:
-    """What went through the model.
+class Meter(Metered):
+    """As ``Metered``, for the embedded engine. It changes nothing in what is computed.
 
     Attributes:
-        seconds: Time inside it.
-        requests: How many requests.
-        prompt: Prompt tokens of all requests.
-        new: Those of them that a cache of unlimited size would have had to read: no earlier prompt began with them.
-        read: Those that were read.
-        written: Tokens generated.
+        seconds: Time inside the model.
+        new: Prompt tokens that a cache of unlimited size would have had to read: no earlier prompt began with them.
         counting: Seconds that the counting itself took.
     """
 
-    seconds: float = 0.0
-    requests: int = 0
-    prompt: int = 0
-    new: int = 0
-    read: int = 0
-    written: int = 0
-    counting: float = 0.0
-
-
-class Meter(LlamaCppBackend):
-    """The embedded engine with counters around it. It changes nothing in what is computed.
-
-    Args:
-        inner: A loaded backend, whose engine it shares.
-    """
-
-    def __init__(self, inner: LlamaCppBackend) -> None:
-        vars(self).update(vars(inner))
-        self.counts = Counts()
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self.seconds = self.counting = 0.0
+        self.new = 0
         self._seen: dict[int, Any] = {}
 
-    def stream(self, request: Request) -> Iterator[Chunk]:
-        """As ``LlamaCppBackend.stream``, counted."""
-        self._prompt(request.messages)
-        stream, before = super().stream(request), self.engine.read_tokens
-        while True:
-            began = time.perf_counter()
-            chunk = next(stream, None)
-            self.counts.seconds += time.perf_counter() - began
-            if chunk is None:
-                break
-            if chunk.usage:
-                self.counts.written += chunk.usage.completion_tokens
-                self.counts.read += self.engine.read_tokens - before
-            yield chunk
+    def stream(
+        self, messages: MessagesLike, *, timeout_s: float | None = None, **options: Any
+    ) -> Iterator[Chunk]:
+        """As ``Client.stream``."""
+        self._look(messages)
+        with closing(super().stream(messages, timeout_s=timeout_s, **options)) as stream:  # type: ignore[type-var]
+            while True:
+                began = time.perf_counter()
+                chunk = next(stream, None)
+                self.seconds += time.perf_counter() - began
+                if chunk is None:
+                    return
+                yield chunk
 
-    def score(self, messages: tuple[Message, ...], choices: Sequence[str]) -> list[Scored]:
-        """As ``LlamaCppBackend.score``, counted; the choices are new tokens too."""
-        self._prompt(messages)
-        began, before = time.perf_counter(), self.engine.read_tokens
+    def score(self, messages: MessagesLike, choices: Sequence[str]) -> list[Scored]:
+        """As ``Client.score``."""
+        self._look(messages)
+        began = time.perf_counter()
         found = super().score(messages, choices)
-        self.counts.seconds += time.perf_counter() - began
-        self.counts.read += self.engine.read_tokens - before
+        self.seconds += time.perf_counter() - began
         return found
 
-    def _prompt(self, messages: tuple[Message, ...]) -> None:
-        began = time.perf_counter()
-        tokens, node, new = self.encode(messages), self._seen, 0
-        for token in tokens:
-            new += token not in node
+    def _look(self, messages: MessagesLike) -> None:
+        began, node = time.perf_counter(), self._seen
+        for token in self.encode(messages):
+            self.new += token not in node
             node = node.setdefault(token, {})
-        self.counts.requests += 1
-        self.counts.prompt += len(tokens)
-        self.counts.new += new
-        self.counts.counting += time.perf_counter() - began
+        self.counting += time.perf_counter() - began

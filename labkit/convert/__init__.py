@@ -28,6 +28,7 @@ from labkit.config import Settings
 from labkit.convert.verify import compare, reference
 from labkit.errors import BackendError, BackendUnavailable, ConfigError, ModelFileError
 from labkit.gguf import read_gguf
+from labkit.machine import make_room
 
 PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "int4": ("-p", "int4", "--extra_options", "algo_config=k_quant_mixed"),
@@ -103,7 +104,8 @@ def convert(
     target = base / f"onnx-{precision}"
     if is_whole(target):
         return target
-    _make_room(base, source, precision)
+    weights = sum(t.weights for t in read_gguf(source).tensors)
+    make_room(base, weights * 4 * (2 if precision == "fp32" else 1.5), "The conversion")
     programs = _Programs(str(python), base / "convert.log", report)
     facts = {"source": source.name, "sha256": models.sha256(source), "versions": programs.versions()}
     hf = make(base / "hf", facts, lambda out: programs.run("hf", "hf", str(source), str(out)))
@@ -270,20 +272,3 @@ def _save_memory(config: Path) -> None:
     facts["search"]["past_present_share_buffer"] = False
     facts["model"]["decoder"]["session_options"]["session.intra_op.allow_spinning"] = "0"
     config.write_text(json.dumps(facts, indent=4), encoding="utf-8")
-
-
-def _make_room(place: Path, source: Path, precision: str) -> None:
-    weights = sum(t.weights for t in read_gguf(source).tensors)
-    size = weights * 4 * (2 if precision == "fp32" else 1.5)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(place).free
-    except OSError as error:
-        raise ModelFileError(
-            f"The folder {place} cannot be made: {error.strerror}.", "Set LABKIT_CACHE to a folder of yours."
-        ) from error
-    if free < size:
-        raise ModelFileError(
-            f"The conversion needs up to {size / 1e6:.0f} MB; {free / 1e6:.0f} MB are free in {place}.",
-            "Free some space, or set LABKIT_CACHE to a folder on another disk.",
-        )

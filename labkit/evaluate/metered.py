@@ -31,6 +31,11 @@ class Counts:
     written: int = 0
     untold: int = 0
 
+    @property
+    def read(self) -> int:
+        """Prompt tokens that were not in a cache."""
+        return self.prompt - self.cached
+
     def add(self, usage: Usage | None) -> None:
         """Count one request."""
         self.calls += 1

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import re
 import shutil
-import signal
-import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from labkit.errors import LabError, LabkitError
 from labkit.grading import bundle as bundles
-from labkit.grading import cluster, collect, result
+from labkit.grading import cluster, collect, pool, result
 from labkit.grading.bundle import Bundle
 from labkit.grading.cluster import Task
 from labkit.grading.display import Display
@@ -32,7 +24,7 @@ from labkit.grading.result import EXECUTED, FILE, Result
 from labkit.grading.sandbox import Sandbox, choose
 
 GRACE_S = 60
-"""Seconds beyond a submission's limit (twice: it may have to run again in full) after which the process that grades it is killed."""
+"""Seconds for what a grader does beside running a submission."""
 
 
 @dataclass
@@ -77,14 +69,22 @@ class _Job:
     blank: Result
     everything: bool
 
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which the process that grades it is killed: it may have to run again in full."""
+        return 2 * self.sandbox.limits.total_s + GRACE_S
+
     def run(self) -> None:
         """Grade it here."""
-        from labkit.grading.grade import grade
+        try:
+            from labkit.grading.grade import grade
 
-        lab = bundles.load(self.bundle)
-        self.keep(
-            grade(self.submission, lab, self.sandbox, executed=self.executed, everything=self.everything)
-        )
+            lab = bundles.load(self.bundle)
+            self.keep(
+                grade(self.submission, lab, self.sandbox, executed=self.executed, everything=self.everything)
+            )
+        except Exception as error:
+            self.fail(error.message if isinstance(error, LabkitError) else f"{type(error).__name__}: {error}")
 
     def task(self) -> Task:
         """The same for another machine."""
@@ -228,58 +228,14 @@ def _target(out: Path, found: collect.Submission, used: set[str]) -> Path:
 
 
 def _pool(jobs: list[_Job], workers: int) -> Iterator[Result]:
-    """Run each job in a process of its own, which can die or hang without harm to the others."""
-    context: Any = multiprocessing.get_context(
-        "spawn" if sys.platform in ("win32", "darwin") else "forkserver"
-    )
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["labkit.grading.grade"])
-    waiting = iter(jobs)
-    running: dict[int, tuple[Any, _Job, float]] = {}
-    try:
-        while True:
-            while len(running) < workers and (job := next(waiting, None)):
-                process = context.Process(target=_work, args=(job,), daemon=True)
-                with _without_main():
-                    process.start()
-                running[process.sentinel] = (
-                    process,
-                    job,
-                    time.monotonic() + 2 * job.sandbox.limits.total_s + GRACE_S,
-                )
-            if not running:
-                return
-            ended = wait(list(running), timeout=1)
-            late = [key for key, (_, _, until) in running.items() if time.monotonic() > until]
-            for key in {*ended, *late}:
-                process, job, _ = running.pop(key)  # pyright: ignore[reportArgumentType]
-                process.kill() if key in late else None
-                process.join()
-                yield _outcome(job, "it took too long" if key in late else f"exit code {process.exitcode}")
-    finally:
-        for process, _, _ in running.values():
-            process.kill()
-            process.join()
-
-
-@contextmanager
-def _without_main() -> Generator[None]:
-    """A worker would import the program that called; it needs nothing of it, and not every program bears that."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _outcome(job: _Job, end: str) -> Result:
-    """The result that a worker wrote, or one that says that it did not."""
-    shutil.rmtree(job.submission.parent, ignore_errors=True)
-    done = result.read(job.target)
-    if done and (done.sha256, done.bundle) == (job.blank.sha256, job.blank.bundle):
-        return done
-    return job.fail(f"the grader's process ended: {end}")
+    """Run the jobs on this machine; a result that a process did not write is written here."""
+    for job, end in pool.run(jobs, workers):
+        shutil.rmtree(job.submission.parent, ignore_errors=True)
+        done = result.read(job.target)
+        if done and (done.sha256, done.bundle) == (job.blank.sha256, job.blank.bundle):
+            yield done
+        else:
+            yield job.fail(f"the grader's process ended: {end}")
 
 
 def _cluster(jobs: list[_Job], scheduler: str) -> Iterator[Result]:
@@ -292,15 +248,3 @@ def _cluster(jobs: list[_Job], scheduler: str) -> Iterator[Result]:
         if done.executed:
             write_whole(job.executed, done.executed)
         yield job.keep(done.result)
-
-
-def _work(job: _Job) -> None:
-    """In the worker: grade one submission, and end with the process that asked for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-    try:
-        job.run()
-    except Exception as error:
-        job.fail(error.message if isinstance(error, LabkitError) else f"{type(error).__name__}: {error}")

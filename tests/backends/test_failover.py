@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import labkit
@@ -14,6 +16,7 @@ from labkit.backends import OpenModel, Scores, ScriptedBackend
 from labkit.backends.failover import FailoverBackend
 from labkit.backends.process import free_port
 from labkit.backends.scripted_http import ScriptedServer
+from labkit.backends.server import LlamaServerBackend
 from labkit.backends.toy import ToyModel
 from labkit.config import settings
 from labkit.errors import BackendError, BackendUnavailable, CapabilityMissing, ConfigError, GenerationTimeout
@@ -45,6 +48,67 @@ def test_it_goes_on_in_mid_conversation_and_remembers() -> None:
 def test_it_comes_round_to_the_first_again() -> None:
     with client(Named("a", [DOWN, "again"]), Named("b", ["two", DOWN])) as both:
         assert [both.complete("?").model for _ in range(2)] == ["b", "a"]
+
+
+def test_one_that_failed_is_loaded_again_when_its_turn_comes_and_not_before() -> None:
+    class Counts(Named):
+        loads = 0
+
+        def load(self) -> None:
+            self.loads += 1
+
+    a, b = Counts("a", ["one", DOWN, "four"]), Counts("b", ["two", "three", DOWN])
+    with client(a, b) as both:
+        assert [both.complete("?").model for _ in range(3)] == ["a", "b", "b"]
+        assert (a.loads, b.loads) == (1, 1)
+        assert both.complete("?").model == "a"
+        assert (a.loads, b.loads) == (2, 1)
+        both.backend.load()
+        assert (a.loads, b.loads) == (3, 1)
+
+
+def test_while_the_second_is_loading_nobody_starts_the_first_anew() -> None:
+    loading, go = threading.Event(), threading.Event()
+
+    class First(Named):
+        loads = 0
+
+        def load(self) -> None:
+            self.loads += 1
+
+    class Slow(Named):
+        def load(self) -> None:
+            loading.set()
+            go.wait(10)
+
+    a, b = First("a", ["one", DOWN]), Slow("b", ["two", "three"])
+    both = client(a, b)
+    assert both.complete("?").model == "a"
+    said: list[str] = []
+    threads = [threading.Thread(target=lambda: said.append(both.complete("?").model)) for _ in range(2)]
+    threads[0].start()
+    assert loading.wait(10)
+    threads[1].start()
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert said == ["b", "b"]
+    assert a.loads == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_is_not_started_anew_while_another_answers(tmp_path: Path) -> None:
+    with labkit.load("llamaserver:smollm2-135m|llamacpp:smollm2-135m", context=512, home=tmp_path) as both:
+        assert isinstance(both.backend, FailoverBackend)
+        server = both.backend.active
+        assert isinstance(server, LlamaServerBackend)
+        assert server.process is not None
+        assert both.complete("Hi", max_tokens=2).model == "llamaserver:smollm2-135m"
+        process = psutil.Process(server.process.pid)
+        process.kill()
+        process.wait(10)
+        assert [both.complete("Hi", max_tokens=2).model for _ in range(2)] == ["llamacpp:smollm2-135m"] * 2
+        assert not server.health().ok
 
 
 def test_half_an_answer_is_never_continued_by_another() -> None:

@@ -107,19 +107,18 @@ def test_the_bench_judges_a_right_and_a_wrong_answer(model: Client, path: Path) 
     for text, ok in (("It was shipped and should arrive by 2026-12-05.", True), ("It was lost.", False)):
         ran = bench.measure(model.backend, path, [case], lambda client, tools: lambda words: (text, 0))  # noqa: B023
         assert [o.ok for o in ran.outcomes] == [ok]
-        assert ran.counts.requests == 0
+        assert ran.meter.counts.calls == 0
 
 
 def test_the_meter_counts_what_is_new_and_what_is_read(model: Client) -> None:
     assert isinstance(model.backend, LlamaCppBackend)
     model.backend.engine.clear()
     meter = Meter(model.backend)
-    client = Client(meter)  # type: ignore[arg-type]
     long = user("The ferry leaves at nine. " * 20)
-    client.complete([long], max_tokens=2)
-    assert meter.counts.new == meter.counts.prompt == meter.counts.read
-    client.complete([long], max_tokens=2)
-    assert meter.counts.new < meter.counts.prompt
-    assert meter.counts.read <= meter.counts.new + 2
+    meter.complete([long], max_tokens=2)
+    assert meter.new == meter.counts.prompt == meter.counts.read
+    meter.complete([long], max_tokens=2)
+    assert meter.new < meter.counts.prompt
+    assert meter.counts.read <= meter.new + 2
     assert meter.counts.written == 4
-    assert meter.counts.seconds > 0
+    assert meter.seconds > 0

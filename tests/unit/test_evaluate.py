@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from labkit.errors import BackendUnavailable, ConfigError
 from labkit.evaluate import Case, Link, Metered, Prices, Resources, Result, Run, Suite, says
 from labkit.evaluate.resources import Energy, Watch
 from labkit.messages import Chunk, Completion, Usage
+from labkit.routing import metrics
 
 USED = Usage(100, 40, 7)
 
@@ -336,6 +338,12 @@ def test_an_interval_of_nothing_is_refused_and_of_much_is_narrow() -> None:
         bootstrap([])
     low, high = bootstrap([0.0, 1.0] * 500)
     assert high - low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(1000), rel=0.1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+@hypothesis.settings(max_examples=10)
+def test_both_ways_to_an_interval_are_one(values: list[float]) -> None:
+    assert bootstrap(values) == pytest.approx(metrics.bootstrap(np.mean, values), abs=1e-12)
 
 
 # --- resources ---

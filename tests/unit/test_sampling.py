@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.sampling import log_softmax, sample, softmax
+from labkit.sampling import log_softmax, most_probable, sample, softmax
 
 LOGITS = st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40).map(
     lambda v: np.array(v, dtype=np.float32)
@@ -36,6 +36,17 @@ def test_a_masked_token_is_never_chosen(logits, seed) -> None:
     logits = np.append(logits, np.float32(-np.inf))
     for temperature in (0.0, 1.0):
         assert sample(logits, np.random.default_rng(seed), temperature=temperature) != len(logits) - 1
+
+
+@given(
+    st.lists(st.sampled_from([-np.inf, -3.0, -2.5, -1.0, -0.5]), min_size=1, max_size=40), st.integers(1, 50)
+)
+def test_the_most_probable_are_those_of_a_whole_sort_and_ties_have_an_order(values, n) -> None:
+    logprobs = np.array(values, dtype=np.float32)
+    every = sorted(
+        (token for token in range(len(values)) if values[token] > -np.inf), key=lambda t: (-values[t], t)
+    )
+    assert most_probable(logprobs, n).tolist() == every[:n]
 
 
 def test_samples_follow_the_distribution() -> None:
