@@ -67,8 +67,11 @@ def grade(
         notebook, notes = _prepare(submission, bundle)
     except LabError as error:
         return blank.model_copy(update={"reason": files.clean(error.message.replace(str(submission), "it"))})
+    sources = [cell.source for cell in notebook.cells]
     left_out = 0 if everything else _leave_out(notebook, bundle)
     runs, verdicts = _run(notebook, bundle, sandbox)
+    for cell, source in zip(notebook.cells, sources, strict=True):
+        cell.source = source
     if left_out and _misses_a_name(runs, verdicts):
         return grade(submission, bundle, sandbox, executed=executed, everything=True)
     if runs and runs[-1].error in OUTSIDE:
@@ -154,7 +157,7 @@ def _prepare(submission: Path, bundle: Bundle) -> tuple[NotebookNode, list[str]]
 
 
 def _leave_out(notebook: NotebookNode, bundle: Bundle) -> int:
-    """Tag the cells that need not run, and shorten the checks. Returns how many are tagged."""
+    """Take out what need not run. Returns from how many cells."""
     plain = [
         cell for cell in bundle.notebook().cells if cell.cell_type == "code" and not labs.nbgrader_meta(cell)
     ]
@@ -162,10 +165,11 @@ def _leave_out(notebook: NotebookNode, bundle: Bundle) -> int:
         if labs.nbgrader_meta(cell).get("grade_id") in bundle.manifest.points:
             cell.source = shortened(cell.source)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    places = demonstrations([cell.source for cell in code], {cell.source for cell in plain}, bundle.judge)
-    for place in places:
-        code[place].metadata["tags"] = [SKIP]
-    return len(places)
+    left = demonstrations([cell.source for cell in code], {cell.source for cell in plain}, bundle.judge)
+    for place, source in left.items():
+        code[place].source = source
+        code[place].metadata["tags"] = [] if source else [SKIP]
+    return len(left)
 
 
 def _misses_a_name(runs: list[kernel.CellRun], verdicts: list[Verdict]) -> bool:

@@ -56,7 +56,7 @@ class Result(BaseModel, frozen=True, extra="forbid"):
         written: Points of the questions that a person grades.
         notes: What was odd about the notebook.
         tampering: Public checks that passed where they must fail. It changes no points.
-        left_out: Untouched cells of the lab that were not run, because they only show something.
+        left_out: Untouched cells of the lab that were not run as a whole, because what was left out only shows something.
         sandbox: What it ran in.
         seconds: How long it took.
     """

@@ -270,14 +270,14 @@ def test_other_errors_pass_through(student: Student, rng: np.random.Generator) -
         "def large(text):\n"
         "    raise ValueError('a bug')\n"
         "try:\n"
-        "    cascade(request, lambda text: made, large, 0.5)\n"
+        "    cascade(case_request, lambda text: case_made, large, 0.5)\n"
         "    raised = 'nothing'\n"
         "except ValueError:\n"
         "    raised = 'ValueError'\n"
     )
     raised = student.eval(
         "(lambda space: (exec(case_source, space), space['raised'])[1])"
-        "({'cascade': cascade, 'made': case_made, 'request': case_request})",
+        "({'cascade': cascade, 'case_made': case_made, 'case_request': case_request})",
         case_source=source,
         case_made={"answer": _text(rng), "confidence": 0.0, "problem": ""},
         case_request={"text": _text(rng), "private": False},

@@ -611,15 +611,9 @@ for name, p in (("the model's own", raw), ("calibrated", calibrated)):
 # One signal used one number of forty. A classifier weighs them all: logistic regression, then isotonic regression on scores of families that it did not see. That is `Predictor`:
 
 # %%
-ABOUT = [
-    "family",
-    "prompt",
-    "weak_correct",
-    "strong_correct",
-    "weak_cost",
-    "strong_cost",
-]
-names = [name for name in live.columns if name not in ABOUT]
+ABOUT = ["prompt", "family", "test", "desk", "passes", "refused"]
+ABOUT += ["weak_correct", "strong_correct", "weak_cost", "strong_cost"]
+names = [name for name in fit.columns if name not in ABOUT]
 predictor = Predictor.fit(
     fit[names].to_dict("records"), fit["weak_correct"], groups=fit["family"].tolist()
 )

@@ -10,6 +10,10 @@ import nbformat
 import pytest
 
 from labkit import editions, labs
+from labkit.grading import bundle as bundles
+from labkit.grading.grade import grade
+from labkit.grading.limits import Limits
+from labkit.grading.sandbox import Bubblewrap, Plain
 
 LABS = editions.sources()
 IDS = [lab.id for lab in LABS]
@@ -87,6 +91,19 @@ def test_the_solution_earns_everything_and_writes_nothing_to_stderr(lab: labs.La
         if outcome.verdict:
             assert outcome.verdict.earned == outcome.points, outcome.verdict
     print(f"{lab.id}: {sum(run.seconds for run in report.cells):.1f} s in its cells")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lab", LABS, ids=IDS)
+def test_the_solution_earns_everything_where_only_what_is_needed_runs(lab: labs.Lab, tmp_path: Path) -> None:
+    limits = Limits(cell_s=120)
+    path = tmp_path / f"{lab.name}.ipynb"
+    nbformat.write(editions.solution(lab), path)
+    bundle = bundles.make(lab, editions.student(lab), "a secret of the tests")
+    done = grade(path, bundle, Plain(limits) if Bubblewrap().problem() else Bubblewrap(limits))
+    assert (done.earned, done.notes, done.tampering) == (done.points, (), ())
+    assert [check.check for check in done.checks if not check.public] == []
+    assert done.left_out > 15  # it did not have to run again as a whole
 
 
 @pytest.mark.slow

@@ -246,8 +246,8 @@ CELLS = [
 
 
 def left_out(cells: list[str], judge: str = "", own: list[str] | None = None) -> list[str]:
-    places = demonstrations(cells, cells if own is None else own, judge)
-    return [cell for place, cell in enumerate(cells) if place in places]
+    left = demonstrations(cells, cells if own is None else own, judge)
+    return [cell for place, cell in enumerate(cells) if left.get(place) == ""]
 
 
 def test_cells_that_nothing_needs_are_left_out() -> None:
@@ -265,20 +265,43 @@ def test_cells_that_nothing_needs_are_left_out() -> None:
         ("a = 1", "b = a"), ("a = 1", "a += 1"), ("a.b = 1", "print(a)"), ("a[0] = 1", "print(a)"), ("import a.b", "a.b.c()"),
         ("from z import y as a", "a()"), ("def a(): ...", "[a() for _ in []]"), ("class a: ...", "x: a = 1\ndef f(): return a"),
         ("for a in [1]: ...", "f'{a}'"), ("with open('x') as a: ...", "lambda: a"), ("if (a := 1): ...", "def f(n=a): ..."),
-        ("def f():\n    global a\n    a = 1", "print(a)"), ("def f():\n    a[0] = 1", "print(a)"), ("try: ...\nexcept E as a: ...", "a"),
+        ("def f():\n    global a\n    a = 1\nf()", "print(a)"), ("def f():\n    a[0] = 1\nf()", "print(a)"), ("try: ...\nexcept E as a: ...", "a"),
         ("a = 1", "exec('print(a)')"), ("a = 1", "%time a"), ("a = 1", "def f():\n    def g():\n        return a"),
         ("(a, *c), d = e", "c"), ("from a import *", "print(1)"), ("exec('a = 1')", "print(1)"), ("%matplotlib inline", "print(1)"),
-        ("a = 1", "for i in [a]: a = i"), ("a = [1]", "a = [x for x in a]"), ("del a", "print(a)"),
+        ("a = 1", "for i in [a]: a = i"), ("a = [1]", "a = [x for x in a]"), ("del a", "print(a)"), ("f(a)", "print(a)"),
+        ("f([1, a.b])", "print(a)"), ("a.anything(1)", "print(a)"), ("b = a.pop()", "print(a)"), ("with b(a): ...", "print(a)"), ("await f(x=a)", "print(a)"),
+        ("def f():\n    a.sort()\ndef g():\n    f()\nb = g()", "print(a)"), ("def f(): ...\na = f\na.b(a)", "print(a)"),
+        ("a = b()\nprint(a.fill(1))", "print(a)"), ("import sys\nsys.path.append('x')", "1"), ("os.environ['a'] = ''", "1"), ("random.seed(0)", "1"),
+        ("f = lambda: a.clear()\nb = [f() for _ in x]", "print(a)"), ("match x:\n    case [a, *b]: ...", "print(a)"),
+        ("class C:\n    def __init__(self):\n        a.append(self)\nb = C()", "print(a)"), ("from __future__ import annotations", "1"),
     ],
 )  # fmt: skip
 def test_what_is_needed_or_cannot_be_told_is_run(shown: str, user: str) -> None:
-    assert left_out([shown, user], own=[shown]) == []
+    assert demonstrations([shown, user], [shown], "") == {}
 
 
 @pytest.mark.parametrize("user", ["a = 2\nprint(a)", "for a in []: print(a)", "[a for a in []]", "def f(a): return a", "b = 'a'",
                                   "def f():\n    a = 1\n    return a", "x.a", "f(a=1)"])  # fmt: skip
 def test_a_name_that_the_user_makes_itself_is_not_needed(user: str) -> None:
     assert left_out(["a = 1", user], own=["a = 1"]) == ["a = 1"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "rest"),
+    [
+        ("a = 1\nprint(a)", "a = 1"), ("b = 1\na = 2; c = 3", "a = 2"), ("import heapq\na = []\nheapq.heappush(b, 1)", "a = []"),
+        ("def f(x):\n    x.append(1)\n@f\ndef a(): ...\nf(c)", "def f(x):\n    x.append(1)\n@f\ndef a():\n    ..."),
+        ("a = 1\nplot(len(a))", "a = 1"), ("def f():\n    global a\n    a = 1\na = 2", "a = 2"),
+        ("a = []\nfor i in x:\n    a += [i]\nfor i in x:\n    print(a)", "a = []\nfor i in x:\n    a += [i]"),
+    ],
+)  # fmt: skip
+def test_of_a_cell_those_statements_run_that_something_needs(shown: str, rest: str) -> None:
+    assert demonstrations([shown, "print(a)"], [shown], "") == {0: rest}
+
+
+def test_what_the_judge_sends_along_is_not_needed() -> None:
+    judge = "def test(student):\n    student.eval('f(a, b)', a=1)"
+    assert left_out(["a = 1", "b = 2"], judge) == ["a = 1"]
 
 
 def test_a_check_is_shortened_to_its_last_expectation() -> None:
