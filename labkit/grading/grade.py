@@ -68,11 +68,11 @@ def grade(
     except LabError as error:
         return blank.model_copy(update={"reason": files.clean(error.message.replace(str(submission), "it"))})
     sources = [cell.source for cell in notebook.cells]
-    left_out = 0 if everything else _leave_out(notebook, bundle)
+    left_out, names = (0, set[str]()) if everything else _leave_out(notebook, bundle)
     runs, verdicts = _run(notebook, bundle, sandbox)
     for cell, source in zip(notebook.cells, sources, strict=True):
         cell.source = source
-    if left_out and _misses_a_name(runs, verdicts):
+    if _missed(runs, verdicts) & names:
         return grade(submission, bundle, sandbox, executed=executed, everything=True)
     if runs and runs[-1].error in OUTSIDE:
         notes.append(f"cell {_place(notebook, runs[-1].index)} ended the run: {runs[-1].message[:200]}")
@@ -156,8 +156,8 @@ def _prepare(submission: Path, bundle: Bundle) -> tuple[NotebookNode, list[str]]
     return merged, notes
 
 
-def _leave_out(notebook: NotebookNode, bundle: Bundle) -> int:
-    """Take out what need not run. Returns from how many cells."""
+def _leave_out(notebook: NotebookNode, bundle: Bundle) -> tuple[int, set[str]]:
+    """Take out what need not run. Returns from how many cells, and the names that are not bound then."""
     plain = [
         cell for cell in bundle.notebook().cells if cell.cell_type == "code" and not labs.nbgrader_meta(cell)
     ]
@@ -166,15 +166,16 @@ def _leave_out(notebook: NotebookNode, bundle: Bundle) -> int:
             cell.source = shortened(cell.source)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     left = demonstrations([cell.source for cell in code], {cell.source for cell in plain}, bundle.judge)
-    for place, source in left.items():
+    for place, source in left.rest.items():
         code[place].source = source
         code[place].metadata["tags"] = [] if source else [SKIP]
-    return len(left)
+    return len(left.rest), left.names
 
 
-def _misses_a_name(runs: list[kernel.CellRun], verdicts: list[Verdict]) -> bool:
-    texts = [f"{run.error} {run.message}" for run in runs] + [verdict.detail for verdict in verdicts]
-    return any("NameError" in text for text in texts)
+def _missed(runs: list[kernel.CellRun], verdicts: list[Verdict]) -> set[str]:
+    """The names that some code looked for in vain."""
+    texts = [run.message for run in runs] + [verdict.detail for verdict in verdicts]
+    return {name for text in texts for name in re.findall(r"name '(\w+)' is not defined", text)}
 
 
 def _bare(cell: NotebookNode) -> NotebookNode:

@@ -2,7 +2,7 @@
 
 What the learner wrote always runs, whole cells of it, and so do exercises and checks. Of the lab's own cells those statements
 run that bind or change a name which one of these, or a text in the judge, needs; and what those need in their turn. Who runs
-less must look at the outcome: a ``NameError`` says that too much was left out.
+less must look at the outcome: a ``NameError`` for one of the names that were left out says that it was too much.
 """
 
 from __future__ import annotations
@@ -12,20 +12,30 @@ import builtins
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from labkit.grading.names import Names
 
 
-def demonstrations(cells: Sequence[str], own: Collection[str], judge: str) -> dict[int, str]:
-    """What is left of the cells that need not run, or not as a whole.
+class Demonstrations(NamedTuple):
+    """What need not run.
+
+    Attributes:
+        rest: What is left of the cells that need not run as a whole, by their place; empty if nothing is.
+        names: What the statements bind that need not run.
+    """
+
+    rest: dict[int, str]
+    names: set[str]
+
+
+def demonstrations(cells: Sequence[str], own: Collection[str], judge: str) -> Demonstrations:
+    """Find what need not run.
 
     Args:
         cells: Sources of all code cells, in their order.
         own: Sources of the lab's plain cells: only of a cell that is one of these, to the letter, something is left out.
         judge: The judge's source; what it asks for stands in its texts.
-
-    Returns:
-        By the place of the cell; empty if nothing of it need run.
     """
     parts = [(place, part) for place, cell in enumerate(cells) for part in _parts(cell, cell in own)]
     seen = [Names.of(part) for _, part in parts]
@@ -46,7 +56,8 @@ def demonstrations(cells: Sequence[str], own: Collection[str], judge: str) -> di
     for i, (place, part) in enumerate(parts):
         if place in run and i not in left:
             run[place].append(part)
-    return {place: "\n".join(kept) for place, kept in run.items()}
+    rest = {place: "\n".join(kept) for place, kept in run.items()}
+    return Demonstrations(rest, set[str]().union(*(seen[i].bound for i in left)))
 
 
 def _parts(source: str, own: bool) -> list[str]:

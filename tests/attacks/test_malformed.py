@@ -211,6 +211,19 @@ def test_everything_runs_where_that_is_asked_for(sandbox: Bubblewrap, tmp_path: 
     assert left_out == [1, 0]
 
 
+def test_what_was_left_out_and_missed_runs_after_all(sandbox: Bubblewrap, tmp_path: Path) -> None:
+    shown = ("two = 2", "unbound = other")
+    small_lab.bundle(*shown).save(tmp_path / "bundles")
+    (tmp_path / "in").mkdir()
+    hidden = "def double(x):\n    return x * eval('tw' + 'o')"
+    nbformat.write(notebook(hidden, SOLVED[1], *shown), tmp_path / "in" / "hidden.ipynb")
+    broken = "def double(x):\n    return x * nowhere"
+    nbformat.write(notebook(broken, SOLVED[1], *shown), tmp_path / "in" / "broken.ipynb")
+    done = autograde(tmp_path / "in", tmp_path / "bundles", tmp_path / "out", sandbox=sandbox, quiet=True)
+    found = {r.student: (r.earned, r.left_out) for path in done.results if (r := read(path))}
+    assert found == {"hidden": (5, 0), "broken": (3, 2)}
+
+
 def lms(names: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

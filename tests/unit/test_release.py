@@ -247,7 +247,7 @@ CELLS = [
 
 def left_out(cells: list[str], judge: str = "", own: list[str] | None = None) -> list[str]:
     left = demonstrations(cells, cells if own is None else own, judge)
-    return [cell for place, cell in enumerate(cells) if left.get(place) == ""]
+    return [cell for place, cell in enumerate(cells) if left.rest.get(place) == ""]
 
 
 def test_cells_that_nothing_needs_are_left_out() -> None:
@@ -277,7 +277,7 @@ def test_cells_that_nothing_needs_are_left_out() -> None:
     ],
 )  # fmt: skip
 def test_what_is_needed_or_cannot_be_told_is_run(shown: str, user: str) -> None:
-    assert demonstrations([shown, user], [shown], "") == {}
+    assert demonstrations([shown, user], [shown], "") == ({}, set())
 
 
 @pytest.mark.parametrize("user", ["a = 2\nprint(a)", "for a in []: print(a)", "[a for a in []]", "def f(a): return a", "b = 'a'",
@@ -296,7 +296,13 @@ def test_a_name_that_the_user_makes_itself_is_not_needed(user: str) -> None:
     ],
 )  # fmt: skip
 def test_of_a_cell_those_statements_run_that_something_needs(shown: str, rest: str) -> None:
-    assert demonstrations([shown, "print(a)"], [shown], "") == {0: rest}
+    assert demonstrations([shown, "print(a)"], [shown], "").rest == {0: rest}
+
+
+def test_the_names_that_are_left_out_are_told() -> None:
+    assert demonstrations(
+        ["a = b = 1\nc = 2\nimport d", "print(c)"], ["a = b = 1\nc = 2\nimport d"], ""
+    ).names == {"a", "b", "d"}
 
 
 def test_what_the_judge_sends_along_is_not_needed() -> None:
