@@ -208,6 +208,8 @@ def _port() -> Finding:
 def _folders() -> Finding:
     chosen = settings()
     places = {"LABKIT_HOME": chosen.home, "LABKIT_CACHE": chosen.cache, "LABKIT_WORK": labs.work_folder()}
+    if chosen.cache.is_dir() and not _writable(chosen.cache):
+        del places["LABKIT_CACHE"]  # shared by all of a hub: its models are read
     for name, place in places.items():
         if not _writable(place):
             state: State = "fail" if name == "LABKIT_WORK" else "warn"

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from pydantic import BaseModel
 
@@ -157,12 +158,13 @@ def pull(alias: str, settings: Settings) -> Path:
 
     Raises:
         OfflineError: The network is switched off or does not answer.
-        ModelFileError: What arrived is not what the hub announced.
+        ModelFileError: The cache cannot be written, or what arrived is not what the hub announced.
     """
     row = find(alias)
     path = local_path(row, settings)
     if row.package or path.is_file():
         return locate(row.runtime, alias, settings)
+    _check_writable(path.parent, alias)
     again = f"Connect and run `labkit models pull {alias}` again; it resumes. The labs run on the embedded model without it."
     if settings.offline:
         raise OfflineError(f"{row.title} must be downloaded, and LABKIT_OFFLINE is set.", again)
@@ -195,6 +197,17 @@ def _check_magic(path: Path, mend: str) -> None:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelFileError(f"{path} is not a GGUF file.", mend)
+
+
+def _check_writable(folder: Path, alias: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ModelFileError(
+            f"{folder} cannot be written: {error.strerror}.",
+            f"If others share it, ask its owner to run `labkit models pull {alias}`. Or set LABKIT_CACHE to a folder of yours.",
+        ) from error
 
 
 class _Remembered:

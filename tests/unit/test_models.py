@@ -1,5 +1,5 @@
+import errno
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -71,15 +71,50 @@ def test_a_missing_file_says_how_to_get_it(row: models.Model) -> None:
         models.locate("llamacpp", "tiny", settings())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_a_read_only_cache_costs_time_only(row: models.Model, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    cache.chmod(stat.S_IREAD | stat.S_IEXEC)
-    try:
+@pytest.fixture
+def read_only(row: models.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be written into the cache, whoever runs the tests; root could, whatever the permissions say."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(models, "TemporaryFile", refuse)
+
+
+def test_a_read_only_cache_costs_time_only(read_only: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    real = models.sha256
+    monkeypatch.setattr(models, "sha256", lambda path: hashed.append(path) or real(path))
+    for _ in range(2):
         models.locate("llamacpp", "tiny", settings())
-        models.locate("llamacpp", "tiny", settings())
-    finally:
-        cache.chmod(stat.S_IRWXU)
+    assert len(hashed) == 2
+
+
+def test_a_read_only_cache_that_its_owner_has_verified_costs_nothing(
+    row: models.Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.locate("llamacpp", "tiny", settings())
+    request.getfixturevalue("read_only")
+    monkeypatch.setattr(models, "sha256", lambda _: pytest.fail("hashed again"))
+    models.locate("llamacpp", "tiny", settings())
+
+
+def test_a_pull_into_a_read_only_cache_says_who_can(row: models.Model, read_only: None) -> None:
+    models.local_path(row, settings()).unlink()
+    with pytest.raises(
+        ModelFileError, match=r"cannot be written(?s:.*)ask its owner(?s:.*)labkit models pull tiny"
+    ):
+        models.pull("tiny", settings())
+
+
+def test_a_pull_into_a_cache_that_is_a_file_is_refused(
+    row: models.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        models.pull("tiny", settings())
 
 
 def test_a_broken_memory_of_checksums_is_as_good_as_none(row: models.Model) -> None:
