@@ -147,16 +147,15 @@ class Names(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: Function) -> None:
         body = node.body if isinstance(node.body, list) else [node.body]
-        now = [
-            *getattr(node, "decorator_list", []),
-            *node.args.defaults,
-            *filter(None, node.args.kw_defaults),
-        ]
-        self._in_order(*now)
+        args = [arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)]
+        now = [*node.args.defaults, *node.args.kw_defaults, *(arg.annotation for arg in args)]
+        if not isinstance(node, ast.Lambda):
+            now += [*node.decorator_list, node.returns]
+        self._in_order(*filter(None, now))
         inside = Names()
         inside._in_order(*body)
         shared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
-        mine = {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)} | inside.bound - shared
+        mine = {arg.arg for arg in args} | inside.bound - shared
         self.later |= (inside.now | inside.later) - mine  # it needs them when it is called
         self.effects |= (inside.changed | inside.touched | inside.effects) - mine | shared
         if not isinstance(node, ast.Lambda):
