@@ -190,3 +190,44 @@ def overview(
             figure.savefig(figures / f"{name}.png", dpi=100)
             (figures / f"{name}.txt").write_text(alt + "\n", encoding="utf-8")
         typer.echo(f"Figures, each with its description, are in {figures}.")
+
+
+@app.command()
+def wheelhouse(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="a folder; for --take also http://HOST:PORT")],
+    extra: Annotated[list[str] | None, typer.Option(help="an extra of labkit; may be repeated")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="a pulled model's alias; may be repeated")] = None,
+    baseline: Annotated[str, typer.Option(help="x86-64-v3 (AVX2), or x86-64-v2 for old processors")] = "",
+    engine: Annotated[Path | None, typer.Option(help="a wheel of llama-cpp-python that is built")] = None,
+    no_compiler: Annotated[
+        bool, typer.Option("--no-compiler", help="OpenVINO in place of llama.cpp; nothing is compiled")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--check", help="only compare every file with its checksum")
+    ] = False,
+    take: Annotated[
+        bool, typer.Option("--take", help="only copy its models to this machine's cache")
+    ] = False,
+) -> None:
+    """For instructors: a folder from which a room without internet installs. Run it on each kind of system, with the same folder."""
+    from labkit import wheelhouse as house
+    from labkit.room.install import as_url
+
+    if take:
+        for path in house.take_models(as_url(folder)):
+            typer.echo(path)
+        return
+    if verify:
+        faults = house.check(Path(folder))
+        typer.echo("\n".join(faults) if faults else f"Every file of {folder} is as it was written.")
+        raise typer.Exit(1 if faults else 0)
+    house.make(
+        Path(folder),
+        extras=extra or (),
+        pulled=model or (),
+        baseline=baseline,
+        engine_wheel=engine,
+        no_compiler=no_compiler,
+        say=typer.echo,
+    )
+    typer.echo(f"{folder} is ready: python3 {Path(folder) / 'install.py'} installs from it.")
