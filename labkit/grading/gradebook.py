@@ -230,9 +230,12 @@ def _read(path: Path) -> NotebookNode | None:
 
 
 def _write_notebook(entry: Entry, bundle: Bundle, course: Path) -> None:
-    """What formgrader shows; nothing where there is no notebook to show."""
+    """What formgrader shows, with the lab's pictures; nothing where there is no notebook to show."""
     path = _autograded(course, entry.person.id, bundle)
     if entry.executed is None:
         shutil.rmtree(path.parent, ignore_errors=True)
     else:
         write_whole(path, nbformat.writes(viewable(labs.read(entry.executed), bundle)))
+        pictures = course / "source" / bundle.lab / "images"
+        if pictures.is_dir():
+            shutil.copytree(pictures, path.parent / "images", dirs_exist_ok=True)

@@ -204,6 +204,16 @@ def test_a_result_that_cannot_be_right_is_left_out_and_the_others_are_written(
         assert [student.id for student in book.students] == ["bo"]
 
 
+def test_the_pictures_of_the_lab_are_shown_with_it(group: Class) -> None:
+    pictures = group.course / "source" / LAB / "images"
+    pictures.mkdir(parents=True)
+    (pictures / "loop.svg").write_text("<svg/>")
+    group.hand_in("ana", 2, 3)
+    for _ in range(2):
+        group.write()
+    assert (group.course / "autograded" / "ana" / LAB / "images" / "loop.svg").read_text() == "<svg/>"
+
+
 def test_a_result_without_its_notebook_is_left_out(group: Class) -> None:
     (group.hand_in("ana", 2, 3) / "executed.ipynb").unlink()
     group.hand_in("bo", 2, 3)
