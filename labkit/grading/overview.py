@@ -158,7 +158,8 @@ def hardest_figure(table: Frame, most: int = 15) -> tuple[Any, str]:
 
 
 def map_figure(table: Frame, most: int = 60) -> tuple[Any, str]:
-    """Figure and its text: students from top to bottom, checks from left to right, dark where the points were earned.
+    """Figure and its text: students from top to bottom, checks from left to right, dark where the points were earned, grey where
+    nothing was handed in.
 
     Args:
         table: Of ``checks`` or ``progress``.
@@ -173,6 +174,8 @@ def map_figure(table: Frame, most: int = 60) -> tuple[Any, str]:
     figure = Figure(figsize=(1.5 + 0.3 * earned.shape[1], 2 + 0.2 * len(earned)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(earned.to_numpy(), vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    axes.set_facecolor("#b0b0b0")  # it shows where there is no value
+    axes.set_title("dark: earned; light: not; grey: not handed in", fontsize=8, loc="left")
     axes.set_xticks(range(earned.shape[1]), list(earned.columns), rotation=90, fontsize=7)
     axes.set_yticks(range(len(earned)), list(earned.index), fontsize=7)
     first = stuck(table).head(10)
