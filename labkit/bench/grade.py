@@ -48,10 +48,11 @@ def run(*, full: bool = False) -> list[Figure]:
     """Measure what attacks earn, what is lost, how memory grows, and the rate against nbgrader.
 
     Args:
-        full: A class of 1,000, which goes on where it stopped; and the rate of two Dask workers against the pool.
+        full: A class of 1,000, which goes on where it stopped; the rate with nothing left out; and the rate of two Dask workers
+            against the pool.
     """
     long = cluster(RATED) if full else []
-    return [*attacks(), *faults(FULL_CLASS if full else CLASS, keep=full), *rate(RATED), *long]
+    return [*attacks(), *faults(FULL_CLASS if full else CLASS, keep=full), *rate(RATED, full=full), *long]
 
 
 def attacks() -> list[Figure]:
@@ -97,13 +98,20 @@ def faults(count: int, *, keep: bool = False) -> list[Figure]:
     ]
 
 
-def rate(count: int) -> list[Figure]:
-    """Submissions per minute, ours and nbgrader's, on the same notebooks with two processes each; one run of each."""
+def rate(count: int, *, full: bool = False) -> list[Figure]:
+    """Submissions per minute, ours and nbgrader's, on the same notebooks with two processes each; one run of each.
+
+    Args:
+        count: How many notebooks.
+        full: Also ours where it runs everything, as nbgrader does: all of the lab's cells, needed or not.
+    """
     with _folder("rate") as base:
         solved, made = _same_for_all(base, count)
         ours = _per_minute(base, choose())
+        whole = [_per_minute(base, choose(), everything=True)] if full else []
         theirs = _nbgrader(base, solved, made)
     return [
+        *(Figure("grade.everything_vs_nbgrader_ratio", each / theirs, "ratio", count) for each in whole),
         Figure("grade.per_minute", ours, "1/min", count),
         Figure("grade.nbgrader_per_minute", theirs, "1/min", count),
         Figure("grade.vs_nbgrader_ratio", ours / theirs, "ratio", count),
@@ -143,10 +151,17 @@ def _same_for_all(base: Path, count: int) -> tuple[NotebookNode, list[str]]:
     return solved, made
 
 
-def _per_minute(base: Path, sandbox: Sandbox, scheduler: str = "") -> float:
-    out = base / f"out-{'dask' if scheduler else 'pool'}"
+def _per_minute(base: Path, sandbox: Sandbox, scheduler: str = "", *, everything: bool = False) -> float:
+    out = base / f"out-{'dask' if scheduler else 'pool'}-{everything}"
     done = autograde(
-        base / "in", base / "bundles", out, sandbox=sandbox, workers=WORKERS, scheduler=scheduler, quiet=True
+        base / "in",
+        base / "bundles",
+        out,
+        sandbox=sandbox,
+        workers=WORKERS,
+        everything=everything,
+        scheduler=scheduler,
+        quiet=True,
     )
     if any(r.earned < r.points or r.status != "graded" for r in _results(done).values()):
         raise LabError(f"The solution of {RATED_LAB} does not earn all points here.", "Run `labkit doctor`.")

@@ -54,3 +54,14 @@ def test_it_agrees_with_the_compiler_on_the_standard_library(module: str) -> Non
 def test_it_agrees_with_the_compiler_on_a_lab(lab: editions.Lab) -> None:
     for source in statements(lab.source):
         agree(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["-" * 200_000 + "a", "(" * 5000 + "a" + ")" * 5000, "a" + ".b" * 100_000, "lambda: " * 3000 + "a", "a\x00b", "a" + "()" * 60_000],
+    ids=["minus", "brackets", "attributes", "lambdas", "null", "calls"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_dark_and_needs_all_its_words(source: str) -> None:
+    names = Names.of(source)
+    assert names.dark
+    assert "a" in names.needed
