@@ -1015,7 +1015,7 @@ for name, package in packages.items():
 
 # %% [markdown]
 # Ollama and vLLM are programs of their own. If you have one, add its row in a new cell: `rows.append(measure("ollama:smollm2:135m"))`, or `measure("vllm:smollm2-135m", 120)`, which may take that
-# many seconds. `docs/backends.md` says how to install each runtime. Whatever was tried and does not run says why:
+# many seconds. `docs/backends.md` says how to install each runtime. What was tried and does not run says why (no line: all of them ran):
 
 # %%
 for row in rows:
