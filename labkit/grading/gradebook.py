@@ -126,9 +126,11 @@ def opened(url: str) -> Generator[Any]:
             book.close()
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         told = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        mend = "Close other programs that write to it and try again; an old one is brought up to date by `nbgrader db upgrade`."
+        if isinstance(error, ModuleNotFoundError):
+            mend = f"Install the database's driver: pip install {error.name}."
         raise LabError(
-            f"The gradebook at {_without_password(url)} cannot be used: {told[:200]}.",
-            "Close other programs that write to it and try again; an old one is brought up to date by `nbgrader db upgrade`.",
+            f"The gradebook at {_without_password(url)} cannot be used: {told[:200]}.", mend
         ) from None
 
 

@@ -479,10 +479,11 @@ with check(
 # {"choices": [{"delta": {"role": "assistant"}, "finish_reason": None}]}
 # {"choices": [{"delta": {"content": "Ahoy"}, "finish_reason": None}]}
 # {"choices": [{"delta": {}, "finish_reason": "length"}]}
-# {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+# {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
 # ```
 #
-# give two chunks: one with the text `"Ahoy"`, and one without text, with `finish_reason="length"` and a `Usage` of 9 prompt tokens and 1 completion token.
+# give two chunks: one with the text `"Ahoy"`, and one without text, with `finish_reason="length"` and a `Usage` of 9 prompt tokens and 2 completion tokens. (One
+# piece of text may hold several tokens.)
 
 
 # %% nbgrader={"schema_version": 3, "grade": false, "solution": true, "locked": false, "task": false, "grade_id": "read-answer"}
@@ -546,13 +547,13 @@ with check(
         return {"choices": [{"delta": said_now, "finish_reason": finish}], **more}
 
     role = {"choices": [{"delta": {"role": "assistant"}, "finish_reason": None}]}
-    cost = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+    cost = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
     got = list(read_answer([role, event("Ahoy"), event(None, "length"), cost], 0.0))
     expect.equal([c.text for c in got], ["Ahoy", ""], "the texts")
     expect.equal([c.finish_reason for c in got], [None, "length"], "the finish reasons")
     expect.equal(got[0].usage, None, "usage of the first chunk")
     told = got[1].usage
-    expect.equal((told.prompt_tokens, told.completion_tokens), (9, 1), "the tokens")
+    expect.equal((told.prompt_tokens, told.completion_tokens), (9, 2), "the tokens")
     expect.true(told.prefill_s > 0, "prefill_s is told")
 
     slow = time.perf_counter() - 5.0
@@ -697,7 +698,7 @@ def play(name, **stage):
 # %% nbgrader={"schema_version": 3, "grade": true, "solution": false, "locked": true, "task": false, "grade_id": "lab04-backend", "points": 3}
 with check(
     "lab04-backend",
-    hint="Read the first FAILED line. It needs exercises 1 to 3 to be right as well.",
+    hint="Read what failed first. Exercises 1 to 3 must be right for it as well.",
 ) as expect:
 
     def mine(url):
@@ -714,13 +715,16 @@ with check(
         got = client.complete("Hi").text
         expect.equal(got, "Grüße 😀", "an answer that comes byte by byte")
 
+        page = Reply([b"<p>as I say \xe4</p>"], 502, kind="text/html")  # not UTF-8
         kinds = [
-            (429, BackendUnavailable),
-            (503, BackendUnavailable),
-            (400, BackendError),
+            (error(429, "as I say"), BackendUnavailable),
+            (error(503, "as I say"), BackendUnavailable),
+            (error(400, "as I say"), BackendError),
+            (page, BackendUnavailable),
         ]
-        for status, kind in kinds:
-            toy.script[:] = [error(status, "as I say")]
+        for refusal, kind in kinds:
+            status = refusal.status
+            toy.script[:] = [refusal]
             toy.requests.clear()
             got = None
             try:

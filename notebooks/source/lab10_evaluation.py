@@ -428,6 +428,7 @@ for change in compare.compare_runs(alone, again).changes:
 
 # %% [markdown]
 # How to read it: no case changed, and still "a drop of up to 9 points cannot be excluded". The 40 cases are a sample: among other requests, up to 9 of 100 might be lost and none of these shows it.
+# The seconds are another matter: the code is the same, so whatever the second line says, the machine did it.
 
 # %% [markdown]
 # ## 5 · Catch a regression
@@ -516,7 +517,8 @@ with check(
     expect.equal(gate(three, yes), (0, "no significant change"), "3 of 60 gained")
     for r in (again, once, twice):
         theirs = compare.compare_runs(alone, r).changes[0].word
-        print(f"{r.label:18} yours: {gate(alone.outcomes, r.outcomes)}; labkit: {theirs}")
+        mine = gate(alone.outcomes, r.outcomes)
+        print(f"{r.label:18} yours: {mine}; labkit: {theirs}")
 
 # %% [markdown]
 # How to read it: where a line says "too few cases", some cases may be lost, and the gate lets the change in all the same. It cannot tell. Only the word shows that, not the exit code.
@@ -568,7 +570,7 @@ for name, price in prices.models.items():
     told = f"read {price.input:g}, cached {price.cached:g}, written {price.output:g}"
     print(f"{name:22} {prices.currency} for a million tokens: {told}")
 m = prices.machine
-print(f"a machine of your own: {m.price:g} {prices.currency} for {m.years:g} years,")
+print(f"a machine of your own: {m.price:g} {prices.currency} for {m.years:g} years;")
 print(f"{m.watts:g} W while it works, {m.kwh:g} {prices.currency} for a kilowatt-hour")
 
 # %% [markdown]
@@ -656,21 +658,20 @@ print(this_machine(100).basis)
 # %%
 table = {"this machine": [this_machine(n).per_thousand for n in PER_DAY]}
 for name in prices.models:
-    costs = [1000 * prices.tokens(name, **used) for used in usage]
-    table[name] = [float(np.mean(costs))] * len(PER_DAY)
+    each = [1000 * prices.tokens(name, **used) for used in usage]
+    table[name] = [float(np.mean(each))] * len(PER_DAY)
+costs = pd.DataFrame(table, index=PER_DAY).T
 print(f"{prices.currency} for 1000 requests, by requests a day:")
-pd.DataFrame(table, index=PER_DAY).T.round(3)
+costs.round(3)
 
 # %% [markdown]
-# How many times the price of this machine is that?
+# How many times the price of this machine is each of these?
 
 # %%
-for name in prices.models:
-    for per_day, mine, hosted in zip(PER_DAY, table["this machine"], table[name]):
-        print(f"{name:22} {per_day:6} a day: {hosted / mine:8.2f} times the price")
+(costs / costs.loc["this machine"]).round(2)
 
 # %% [markdown]
-# How to read it: look for "10 to 30" in these lines. It may be in one of them. (Leave out those that would need more than 24 hours a day: one machine cannot do that.) "10 to 30" is not a property of small models; it is a quotient of two assumptions: which model you compare with, and how busy your machine is. Where a quotient is below 1, the hosted model is the *cheaper* one. And none of these lines asks whether
+# How to read it: look for "10 to 30" in the last table. It may be there. (Leave out a column that would need more than 24 hours a day: one machine cannot do that.) "10 to 30" is not a property of small models; it is a quotient of two assumptions: which model you compare with, and how busy your machine is. Where a quotient is below 1, the hosted model is the *cheaper* one. And none of these lines asks whether
 # both do the work equally well, nor what an hour of your care for the machine costs.
 #
 # **The third promise**: "in under a second". And what the run used: prompt tokens that were in no cache, the largest memory of the process, seconds of the processor, and energy.
@@ -883,7 +884,7 @@ with check(
 # ## Recap
 #
 # - A **case has a check**; the state that is left behind says more than words.
-# - **Percentiles**, not means; with few values they are the maximum.
+# - **Percentiles**, not means; with few values the high ones are the maximum.
 # - A share without an **interval** is a rumour. The bootstrap is blind where all cases went alike; Wilson's interval is not.
 # - Compare **case by case**: only what changed counts. McNemar's test says how surprising that is.
 # - A gate has **three answers**: drop, no significant change, too few cases to tell.
@@ -896,12 +897,12 @@ with check(
 # Predict first, then try. Make new cells at the end of the notebook.
 #
 # 1. Write five cases for something that you care about, with a check for each. Which check can be fooled, and how?
-# 2. Run the desk's requests with other `sample` sizes. How does p90 move, and how its interval?
+# 2. Run `requests.sample(12)` at the desk in the place of `few`: other kinds, and documents to read. What becomes of the share, of p90, and of the intervals?
 # 3. Run section 4 with all 40 cases with the model. Is there a significant change now? What does it cost in seconds?
 # 4. Find a change of the tools' descriptions that makes things *better*, and let the gate prove it.
 # 5. Edit a saved run: a NaN, a case twice, another suite's name. What does `labkit bench compare` say?
 # 6. Set your own prices, with today's date, and the requests a day that you expect. Where is break-even?
-# 7. In section 7, do nothing but sleep for ten seconds in the middle of an answer. What would a user see, and what would a time-out (`timeout_s=2`) change?
+# 7. In section 7, do nothing but sleep for ten seconds in the middle of an answer. What would a user see, and what would a time-out (`timeout_s=2` in `complete`) change?
 
 # %% [markdown]
 # ## What is next

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -255,6 +256,16 @@ def test_a_lab_whose_checks_changed_is_refused(group: Class) -> None:
     with pytest.raises(LabError, match="lab90-written"):
         group.write()
     assert group.dump() == before
+
+
+def test_a_database_without_its_driver_names_what_to_install(
+    group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)  # SQLAlchemy takes one of the two, by its version
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    group.hand_in("ana", 2, 3)
+    with pytest.raises(LabError, match="pip install psycopg"):
+        gradebook.write(group.results, group.base / "bundles", group.course, "postgresql://me@localhost/x")
 
 
 def test_a_database_that_cannot_be_used_is_an_error_without_the_password(group: Class) -> None:
