@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import labkit.jsonschemas  # noqa: F401  # pyright: ignore[reportUnusedImport]  # before nbformat imports jsonschema
 from labkit.cli_grading import app as grading_app
 from labkit.errors import LabkitError
 

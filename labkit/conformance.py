@@ -13,11 +13,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-import jsonschema
 from pydantic import Field
 
 from labkit.client import Client, load
 from labkit.errors import CapabilityMissing, ContextOverflow, GenerationTimeout, LabkitError
+from labkit.jsonschemas import ValidationError, validate
 from labkit.messages import Chunk, assistant, user
 from labkit.tools import ToolRegistry, tool
 
@@ -99,7 +99,7 @@ def schema(client: Client) -> str:
     _needs(client, "schema", schema={"type": "object"})
     answer = client.complete("Say hello.", schema=CARD, max_tokens=80)
     _same(answer.finish_reason, "stop", "finish_reason")
-    jsonschema.validate(answer.json(), CARD)
+    validate(answer.json(), CARD)
     return answer.text
 
 
@@ -110,7 +110,7 @@ def bounds(client: Client) -> str:
     number = {"type": "integer", "minimum": 7003, "maximum": 7009}
     only = {"type": "object", "properties": {"n": number}, "required": ["n"], "additionalProperties": False}
     answer = client.complete("How many boats are there?", schema=only, max_tokens=40)
-    jsonschema.validate(answer.json(), only)
+    validate(answer.json(), only)
     return answer.text
 
 
@@ -288,7 +288,7 @@ def attempt(name: str, check: Callable[[], str]) -> Result:
         status, detail = "skipped", str(reason)
     except LabkitError as error:
         status, detail = "failed", error.message
-    except (AssertionError, jsonschema.ValidationError, json.JSONDecodeError) as error:
+    except (AssertionError, ValidationError, json.JSONDecodeError) as error:
         status, detail = "failed", str(error).partition("\n")[0]
     except Exception as error:  # a backend's bug is a result too, and must not hide the other checks
         status, detail = "failed", f"it raised {type(error).__name__}: {error}"

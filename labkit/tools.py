@@ -15,7 +15,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints, is_typeddict
 
-from jsonschema import Draft202012Validator
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,6 +27,7 @@ from pydantic import (
 from pydantic_core import to_json
 
 from labkit.errors import ToolCallError, ToolDefinitionError, ToolError
+from labkit.jsonschemas import Draft202012Validator, SchemaError
 from labkit.messages import JsonSchema, ToolCall, ToolResult
 from labkit.toolschema import closed, cut, json_type, map_schema, plain, read_docstring, short
 from labkit.toolschema import problems as mismatches
@@ -377,8 +377,6 @@ def _fields(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _imported(entry: Mapping[str, Any]) -> Tool:
-    from jsonschema.exceptions import SchemaError as BadSchema
-
     name, parameters = (
         entry.get("name"),
         map_schema(copy.deepcopy(dict(entry.get("parameters") or {})), closed),
@@ -389,7 +387,7 @@ def _imported(entry: Mapping[str, Any]) -> Tool:
     parameters.setdefault("properties", {})
     try:
         Draft202012Validator.check_schema(parameters)
-    except BadSchema as error:
+    except SchemaError as error:
         raise ToolDefinitionError(
             f"The parameters of {name} are not a JSON schema: {error.message}", "Correct the schema."
         ) from error

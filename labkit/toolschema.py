@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError as SchemaMismatch
-
+from labkit.jsonschemas import Draft202012Validator
+from labkit.jsonschemas import ValidationError as SchemaMismatch
 from labkit.messages import JsonSchema
 
 

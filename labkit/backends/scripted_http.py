@@ -146,6 +146,9 @@ def _handler(server: ScriptedServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
+        disable_nagle_algorithm = (
+            True  # otherwise each reply on an open connection waits 40 ms for an acknowledgement
+        )
 
         def do_GET(self) -> None:
             page = server.pages.get(self.path)

@@ -158,6 +158,15 @@ def test_intervals_of_random_runs(student: Student, rng: np.random.Generator) ->
         assert np.allclose(got, [_percentile(shares, 2.5), _percentile(shares, 97.5)])
 
 
+@grades("lab10-interval")
+def test_interval_where_every_share_occurs_once(
+    student: Student, rng: np.random.Generator
+) -> None:
+    n = 40 * int(rng.integers(1, 4))
+    draws = [[0] * int(k) + [1] * (n - int(k)) for k in rng.permutation(n) + 1]
+    assert np.allclose(student.call("interval", [True, False], draws), [0.025, 0.975])
+
+
 # --- paired ---
 
 
@@ -244,7 +253,14 @@ def test_gate_edges(student: Student, rng: np.random.Generator) -> None:
     ):  # 35 cases without a loss are the fewest that rule out 10 points
         yes, no = _all(n, True), _all(n, False)
         some = {**yes, "0": False}
-        for before, after in ((yes, no), (no, yes), (yes, yes), (no, no), (yes, some)):
+        for before, after in (
+            (yes, no),
+            (no, yes),
+            (yes, yes),
+            (no, no),
+            (yes, some),
+            (some, yes),
+        ):
             assert student.call("gate", before, after) == list(
                 _gated(before, after, 0.1)
             )

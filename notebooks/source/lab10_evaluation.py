@@ -163,6 +163,8 @@ with check(
     expect.equal(verdict(wanted, [], made + made, ""), "wrong row", "done twice")
     monday = [{"id": 7, "order_id": 20033, "day": "Monday"}]
     expect.equal(verdict(wanted, [], monday, ""), "wrong row", "on another day")
+    nobody = [{"email": None}]
+    expect.equal(verdict(nobody, [], made, ""), "wrong row", "it has no such column")
     got = verdict(wanted, ["Friday", "10:00"], made, "On Friday.")
     expect.equal(got, "missing fact", "half of the answer")
 
@@ -295,6 +297,8 @@ with check(
     two = [True, False]
     expect.equal(interval(two, [[0, 0]]), (1.0, 1.0), "one draw")
     expect.equal(interval(two, [[0, 0], [1, 1], [0, 1]]), (0.0, 1.0), "three draws")
+    steps = [[0] * k + [1] * (40 - k) for k in range(1, 41)]
+    expect.close(interval(two, steps), (1 / 40, 39 / 40), "forty draws, forty shares")
     forty = [True] * 30 + [False] * 10
     theirs = share("forty", forty)
     expect.close(
@@ -357,6 +361,8 @@ with_model = evaluate.run(four, choose_fill, model, label="with the model")
 # %%
 for case, done in with_model.outcomes.items():
     print(f"{case}  alone: {alone.outcomes[case]!s:5}  with the model: {done}")
+for r in (alone, with_model):
+    print(f"{r.label}: {np.mean(list(r.latencies.values())):.3f} s a case")
 
 # %% [markdown]
 # Never compare such runs by their shares alone: "67% of these, 83% of those". Some cases are easy, whoever tries; that is noise which both runs share, and which you can throw out. Look only at the cases that **changed**:
@@ -510,6 +516,7 @@ with check(
     expect.equal(gate(yes, yes), (0, "no significant change"), "60 cases, the same")
     few = dict.fromkeys(range(9), True)
     expect.equal(gate(few, few), (0, "too few cases"), "9 cases, the same")
+    expect.equal(gate(yes, few), (0, "too few cases"), "only 9 of 60 are in both")
     expect.equal(gate(few, few, tolerated=0.5)[1], "no significant change", "50 points")
     expect.raises(ValueError, lambda: gate({"a": True}, {"b": True}), "nothing shared")
     three = {**yes, 0: False, 1: False, 2: False}

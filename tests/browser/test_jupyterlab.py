@@ -38,7 +38,12 @@ def server(tmp_path: Path) -> Iterator[str]:
     nbformat.write(editions.solution(lab), mine)
     command = [sys.executable, "-m", "labkit", "start", "lab01", "--no-browser", "--port", "18888"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces")},
     )
     assert process.stdout
     seen = ""

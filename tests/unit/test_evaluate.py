@@ -243,7 +243,8 @@ def test_the_agent_completes_a_visit(model: Client) -> None:
     run = evaluate.run(first, evaluate.at_desk(), model)
     assert run.results[0].outcome == "completed", run.results[0]
     assert run.results[0].model_calls > 0
-    assert run.results[0].tokens_prompt >= run.results[0].tokens_read > 0
+    assert run.results[0].tokens_prompt > 0
+    assert run.results[0].tokens_prompt == run.results[0].tokens_read + run.results[0].tokens_cached
 
 
 # --- files ---

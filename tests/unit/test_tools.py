@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -367,3 +369,9 @@ def test_any_call_ends_in_a_result_and_never_runs_unvalidated(name: str, argumen
         assert not result.ok
     except LabkitError as error:  # pragma: no cover
         pytest.fail(f"not an observation: {error}")
+
+
+def test_tools_are_imported_without_the_slow_checker_of_a_format_that_nobody_uses() -> None:
+    code = "import sys, labkit.tools; print('rfc3987_syntax' in sys.modules, 'jsonschema' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
