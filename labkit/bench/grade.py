@@ -125,13 +125,15 @@ def cluster(count: int) -> list[Figure]:
         LabError: Dask is not installed.
     """
     try:
+        from dask import config
         from distributed import LocalCluster
     except ImportError:
         raise LabError("Dask is not installed.", "pip install 'dask[distributed]'") from None
     with _folder("cluster") as base:
         _same_for_all(base, count)
         pool = _per_minute(base, choose())
-        made: Any = LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address="")
+        with config.set({"distributed.worker.profile.enabled": False}):
+            made: Any = LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address="")
         with made as dask:
             workers = _per_minute(base, choose(), dask.scheduler_address)
     return [Figure("grade.dask_vs_pool_ratio", workers / pool, "ratio", count)]
