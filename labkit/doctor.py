@@ -208,8 +208,9 @@ def _port() -> Finding:
 def _folders() -> Finding:
     chosen = settings()
     places = {"LABKIT_HOME": chosen.home, "LABKIT_CACHE": chosen.cache, "LABKIT_WORK": labs.work_folder()}
-    if chosen.cache.is_dir() and not _writable(chosen.cache):
-        del places["LABKIT_CACHE"]  # shared by all of a hub: its models are read
+    shared = chosen.cache.is_dir() and not _writable(chosen.cache)
+    if shared:
+        del places["LABKIT_CACHE"]  # as on a hub: its models are read
     for name, place in places.items():
         if not _writable(place):
             state: State = "fail" if name == "LABKIT_WORK" else "warn"
@@ -217,7 +218,10 @@ def _folders() -> Finding:
             return Finding(
                 "folders", state, f"{place} cannot be written", f"{mend}   (or another folder of yours)"
             )
-    return Finding("folders", "ok", f"work in {places['LABKIT_WORK']}, progress in {chosen.home}")
+    text = f"work in {places['LABKIT_WORK']}, progress in {chosen.home}"
+    if shared:
+        text += f"; {chosen.cache} can be read and not written: no other model can be pulled or made"
+    return Finding("folders", "ok", text)
 
 
 def _labs() -> Finding:

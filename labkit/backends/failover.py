@@ -135,9 +135,8 @@ class FailoverBackend:
         reasons: list[str] = []
         start, missing = self._active, None
         for step in range(len(self._members)):
-            self._active = at = (start + step) % len(
-                self._members
-            )  # so that no other thread asks one that failed
+            at = (start + step) % len(self._members)
+            self._active = at  # now, so that no other thread asks one that failed
             backend = self._members[at]
             try:
                 with self._lock:

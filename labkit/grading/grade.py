@@ -168,7 +168,8 @@ def _leave_out(notebook: NotebookNode, bundle: Bundle) -> tuple[int, set[str]]:
     left = demonstrations([cell.source for cell in code], {cell.source for cell in plain}, bundle.judge)
     for place, source in left.rest.items():
         code[place].source = source
-        code[place].metadata["tags"] = [] if source else [SKIP]
+        if not source:
+            code[place].metadata["tags"] = [SKIP]
     return len(left.rest), left.names
 
 

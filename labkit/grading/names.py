@@ -59,12 +59,8 @@ class Names(ast.NodeVisitor):
             names.visit(tree := ast.parse(source))
             if len(tree.body) == 1 and isinstance(tree.body[0], SURE):
                 names.given = set(names.bound)
-        except (
-            SyntaxError,
-            ValueError,
-            RecursionError,
-            MemoryError,
-        ):  # magics among others; or nested too deep
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            # magics among others; or nested too deep
             names = cls()
             names.dark = True
         names.free = names.now | names.later - names.bound
