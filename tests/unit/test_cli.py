@@ -138,3 +138,16 @@ def test_import_labkit_has_no_side_effects_and_is_light() -> None:
         " 'nbclient', 'huggingface_hub'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_doctor_tells_of_a_cache_that_others_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("LABKIT_CACHE", str(shared))
+    writable = doctor._writable  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(doctor, "_writable", lambda folder: folder != shared and writable(folder))
+    found = doctor._folders()  # pyright: ignore[reportPrivateUsage]
+    assert found.state == "ok"
+    assert f"{shared} can be read and not written" in found.detail
